@@ -1,0 +1,1 @@
+"""Frozen values that everything else in the core is written in terms of: no behaviour over time, no I/O."""
