@@ -1,0 +1,141 @@
+"""Bundles: entries signed together; the unit of signature, transfer and atomicity.
+
+On the wire a bundle is canonical CBOR `[header, signature, body]`, three byte strings. The header is canonical CBOR of
+
+    [format, network, bucket, announcement, peer key, epoch, index, previous, count, root, log_hlc, control_version, encoding]
+
+where `previous` is the SHA-256 of the previous header in this log (32 zero bytes before the first), `root` the RFC 9162 Merkle
+root over the entries' stubs, `log_hlc` the newest stamp so far in the log (monotone), and `encoding` 0: the body is a
+canonical CBOR array of the entries' byte strings. The signature is Ed25519 (RFC 8032) over `signed_bytes(header)`. A header is
+named by its SHA-256, without signature. Received bytes are kept and relayed as they came.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import Final
+
+from attrs import frozen
+
+from gossipsync.core.model import strict
+from gossipsync.core.model.bucket import Announcement, check_bucket_name, parse_announcement
+from gossipsync.core.model.entry import MAX_INT, MIN_TIME
+from gossipsync.core.model.hlc import Hlc
+from gossipsync.core.model.ids import Epoch, NetworkId, Origin, PeerId, origin_of
+
+FORMAT: Final = 1
+NO_PREVIOUS: Final = bytes(32)
+_DOMAIN: Final = b"gossipsync bundle v1"
+
+
+@frozen
+class Header:
+    """What a signature covers."""
+
+    network: NetworkId
+    bucket: str
+    announcement: Announcement
+    origin: Origin
+    index: int
+    previous: bytes
+    count: int
+    root: bytes
+    log_hlc: Hlc
+    data: bytes
+    """The exact bytes that were signed."""
+    hash: bytes
+    """SHA-256 of `data`."""
+
+
+@frozen
+class Bundle:
+    """A header with its signature and the entries' bytes."""
+
+    header: Header
+    signature: bytes
+    entries: tuple[bytes, ...]
+
+    def encode(self) -> bytes:
+        """The bytes as received."""
+        return strict.encode((self.header.data, self.signature, strict.encode(self.entries)))
+
+    @property
+    def size_bytes(self) -> int:
+        """Close to the encoded size, without encoding."""
+        return len(self.header.data) + 80 + sum(map(len, self.entries)) + 3 * len(self.entries)
+
+
+def signed_bytes(header: bytes) -> bytes:
+    """What is signed: domain ‖ length of the header (8 bytes, big-endian) ‖ header."""
+    return _DOMAIN + len(header).to_bytes(8, "big") + header
+
+
+def build_header(
+    *,
+    network: NetworkId,
+    bucket: str,
+    announcement: Announcement,
+    peer: PeerId,
+    epoch: Epoch,
+    index: int,
+    previous: bytes,
+    count: int,
+    root: bytes,
+    log_hlc: Hlc,
+) -> Header:
+    """A header of our own, ready to sign."""
+    parts = (FORMAT, network, bucket, announcement.parts(), peer, epoch, index, previous, count, root, log_hlc, 0, 0)
+    data = strict.encode(parts)
+    origin = origin_of(peer, epoch)
+    return Header(
+        network, bucket, announcement, origin, index, previous, count, root, log_hlc, data, sha256(data).digest()
+    )
+
+
+def parse_header(data: bytes) -> Header:
+    """Raises strict.MalformedError unless `data` is a header of this format."""
+    match strict.decode(data):
+        case (
+            int(form), bytes(network), bucket, announced, bytes(peer), int(epoch), int(index), bytes(previous),
+            int(count), bytes(root), int(log_hlc), int(control), int(encoding),
+        ) if form == FORMAT:  # fmt: skip
+            pass
+        case _:
+            raise strict.MalformedError("not a bundle header of format 1")
+    lengths_fine = len(network) == len(peer) == len(previous) == len(root) == 32
+    numbers_fine = 0 < epoch < MAX_INT and 0 < index < MAX_INT and 0 < count < MAX_INT and MIN_TIME <= log_hlc < MAX_INT
+    if not lengths_fine or not numbers_fine or control != 0 or encoding != 0:
+        raise strict.MalformedError("a header part is out of its bounds")
+    try:
+        check_bucket_name(bucket)
+    except ValueError as error:
+        raise strict.MalformedError(str(error)) from error
+    return Header(
+        NetworkId(network),
+        str(bucket),
+        parse_announcement(announced),
+        origin_of(PeerId(peer), Epoch(epoch)),
+        index,
+        previous,
+        count,
+        root,
+        Hlc(log_hlc),
+        data,
+        sha256(data).digest(),
+    )
+
+
+def parse_bundle(data: bytes) -> Bundle:
+    """A bundle's outer shape, its header and its entries' bytes, nothing verified. Raises strict.MalformedError."""
+    match strict.decode(data, 2):
+        case (bytes(header), bytes(signature), bytes(body)) if len(signature) == 64:
+            pass
+        case _:
+            raise strict.MalformedError("not a bundle")
+    entries = strict.decode(body, 2)
+    if type(entries) is not tuple or not all(type(entry) is bytes for entry in entries):
+        raise strict.MalformedError("a body is an array of byte strings")
+    parsed = parse_header(header)
+    if parsed.count != len(entries):
+        raise strict.MalformedError("the header counts other entries than the body holds")
+    return Bundle(parsed, signature, entries)

@@ -1,0 +1,36 @@
+"""The settings of one core peer, already validated: durations as numbers, no files, no environment."""
+
+from __future__ import annotations
+
+from attrs import field, frozen
+
+from gossipsync.core.model.ids import NetworkId
+from gossipsync.core.model.limits import Limits
+
+
+@frozen
+class PeerConfig:
+    """What one peer is told at its start."""
+
+    network: NetworkId
+    name: str
+    version: str = "0"
+    addresses: tuple[str, ...] = ()
+    """What others are told to dial ("host:port"); empty when nothing listens."""
+    seeds: tuple[str, ...] = ()
+    """Where to look for the mesh, as configured; the driver resolves names."""
+    zone: str = ""
+    gossip_interval_s: float = 1.0
+    fanout: int = 1
+    """Partners a round."""
+    max_skew_ms: int = 60_000
+    horizon_ms: int = 3_600_000
+    push: bool = True
+    """Send fresh bundles at once, not only in exchanges."""
+    full_mesh: int = 12
+    """Up to this many members, self included, all are linked."""
+    ordering: str = "mixed"
+    """Order of bundles in a delta: "mixed" (small logs first, then round-robin), "depth" or "breadth"."""
+    token_key: bytes = field(default=bytes(32), repr=False)
+    """The network's key for MACs of tokens."""
+    limits: Limits = Limits()

@@ -1,0 +1,67 @@
+"""Every bound on what a remote, or our own application, can make a peer hold or compute, each with its reason."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+
+@frozen
+class Limits:
+    """Named limits of one peer. Sizes in bytes, spans in seconds."""
+
+    frame_bytes: int = 1 << 20
+    """A message after authentication: room for the largest bundle, small enough to buffer for every link."""
+    bundle_bytes: int = 896 << 10
+    """A bundle with its signature: fits a frame with the delta's own parts beside it."""
+    value_bytes: int = 256 << 10
+    """One encoded value: a session, not a file."""
+    seal_entries: int = 256
+    """Group commit: a signature costs as much as decoding some 200 entries, so more entries gain little."""
+    seal_bytes: int = 128 << 10
+    """Group commit: a bundle that is on the wire within a millisecond on a slow link."""
+    seal_delay_s: float = 0.010
+    """Group commit: the longest that a write waits for company."""
+    batch_entries: int = 8192
+    """Entries of one atomic batch; with `bundle_bytes` it bounds the work done under the lock."""
+    pending_bytes: int = 32 << 20
+    """Own writes not yet committed to the store: back-pressure reaches the writer here."""
+    delta_bytes: int = 256 << 10
+    """Default budget of one delta."""
+    wanted_lines: int = 512
+    """Lines asked for in one message."""
+    span_bundles: int = 64
+    """Bundles of one line asked from one member at a time, so that several members share a long log."""
+    reassembly_bytes: int = 8 << 20
+    """Bundles that arrived before their predecessors, over all links."""
+    parked_bundles: int = 64
+    """Bundles ahead of the skew bound, over all origins (one a line)."""
+    link_queue_bytes: int = 2 << 20
+    """Bytes handed to a link and not yet sent: beyond, the link gets no pushes until it has drained."""
+    digest_lines: int = 1024
+    """Lines in one message; a longer list is cut and the rest follows in a later exchange."""
+    leaf_lines: int = 24
+    """A range with no more lines than this is sent as lines instead of being split further."""
+    logs: int = 65536
+    """Version-vector lines over all buckets: what a flood of invented origins can make us hold (about 1 kB each)."""
+    logs_per_peer: int = 4096
+    """Version-vector lines of one peer's epochs, so that one member cannot use up `logs`."""
+    buckets: int = 1024
+    """Buckets, whether opened here or only replicated."""
+    members: int = 20000
+    """Members known."""
+    presence_bytes: int = 1024
+    """One presence datum."""
+    presence_batch_bytes: int = 8 << 10
+    """Presence carried beside one exchange."""
+    credential_bytes: int = 4096
+    """One certificate."""
+    exchanges_per_link: int = 4
+    """Exchanges that a remote may keep open with us at once."""
+    messages_per_s: float = 2000.0
+    """Messages a link may send us a second, averaged over a burst of as many: above any honest peer's, below a flood."""
+    change_keys: int = 100_000
+    """Keys in the change log that watchers read from; one that lags further is brought up to date from the state."""
+    links: int = 256
+    """Links that others may open to us, above what we ask for ourselves."""
+    wanted_span_s: float = 2.0
+    """How long one member may take to answer a request before another is asked."""

@@ -1,0 +1,45 @@
+"""Stable codes: why something was refused, and what an operator is warned of. Each refusal has a counter of its code."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why bytes, a bundle or a message were refused."""
+
+    MALFORMED = "malformed"
+    OVERSIZE = "oversize"
+    NETWORK = "network"
+    RIGHTS = "rights"
+    NO_CREDENTIAL = "no-credential"
+    KEY = "key"
+    RATE = "rate"
+    HELD = "held"
+    GAP = "gap"
+    SIGNATURE = "signature"
+    CHAIN = "chain"
+    FORK = "fork"
+    MERKLE = "merkle"
+    SKEW = "skew"
+    UNSOLICITED = "unsolicited"
+    COVERED = "covered"
+    LIMIT = "limit"
+    STALE = "stale"
+    CREDENTIAL = "credential"
+
+
+SENDERS_FAULT = frozenset({Reason.MALFORMED, Reason.OVERSIZE, Reason.NETWORK, Reason.SIGNATURE, Reason.MERKLE, Reason.KEY})
+"""Faults that the sender alone can have made: an honest relay verifies before it passes on."""
+
+
+class Warning_(StrEnum):
+    """What `status` warns of."""
+
+    BEHIND = "behind"
+    FORKED = "forked"
+    CLOCK_SUSPECT = "clock-suspect"
+    STORE_FAILING = "store-failing"
+    BUCKET_MISMATCH = "bucket-mismatch"
+    NO_MEMBERS = "no-members"
+    OVERLOADED = "overloaded"
