@@ -18,7 +18,7 @@ The dialogue, the same from both ends (payloads of frames, canonical CBOR)::
 Invariant: `remote` is None until the other's AUTH has verified. After an error nothing more is read.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from hashlib import sha256
 
@@ -53,6 +53,7 @@ MAX_SOFTWARE_BYTES = 64
 
 _DOMAIN = b"gossipsync hello v1"
 _HELLO, _AUTH = 1, 2
+_SAID = ("name", "epoch", "address", "software")
 _HELLO_DEPTH = 2  # an array that holds one flat map
 _SIGNATURE_BYTES = 64
 _MAX_EPOCH = 2**63
@@ -242,12 +243,7 @@ class Handshake:
 
 
 def _encode_hello(session: Session, hello: LocalHello) -> bytes:
-    said = {
-        "name": hello.name,
-        "epoch": hello.epoch,
-        "address": hello.address,
-        "software": hello.software,
-    }
+    said = dict(zip(_SAID, (hello.name, hello.epoch, hello.address, hello.software), strict=True))
     head = [_HELLO, PROTOCOL_VERSION, session.network_id, session.key, session.nonce]
     return strict.encode([*head, said])
 
@@ -296,7 +292,8 @@ def _read_said(key: PeerId, said: object) -> RemoteHello:
         case _:
             raise HelloError(HelloReason.GARBAGE, "not what a peer says of itself")
     is_sound = (
-        len(said) == 4
+        isinstance(said, Mapping)
+        and len(said) == len(_SAID)
         and type(epoch) is int
         and 0 <= epoch < _MAX_EPOCH
         and 0 < len(name.encode()) <= MAX_NAME_BYTES
