@@ -44,9 +44,9 @@ from gossipsync.runtime.tls import (
     secure,
     tls_contexts,
 )
-from gossipsync.runtime.trust.certificates import parse_authority, read_invite
 from gossipsync.runtime.trust.credentials import Credentials
 from gossipsync.runtime.trust.enrol import EnrolError, answer_enrolment
+from gossipsync.runtime.trust.reading import parse_authority, read_invite
 from gossipsync.runtime.trust.verifier import X509Verifier
 
 __all__ = [
@@ -235,7 +235,7 @@ class Transport:
             return PeerId(credential[0]), credential[1]
         try:
             read_invite(certificate, parse_authority(self.credentials.ca_certificate))
-        except (ValueError, LookupError) as error:
+        except ValueError as error:
             message = "the certificate is no member's"
             raise HandshakeError(HandshakeReason.CERTIFICATE, message) from error
         if is_dialer:

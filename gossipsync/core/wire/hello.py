@@ -27,6 +27,8 @@ from gossipsync.core.model import strict
 from gossipsync.core.model.ids import NetworkId, PeerId
 from gossipsync.core.wire.framing import FrameReader, FrameTooLargeError, frame
 from gossipsync.core.wire.hello_codec import (
+    MAX_ADDRESS_BYTES,
+    MAX_NAME_BYTES,
     NONCE_BYTES,
     PROTOCOL_VERSION,
     HelloError,
@@ -42,6 +44,8 @@ from gossipsync.core.wire.hello_codec import (
 
 __all__ = [
     "HELLO_LIMIT_BYTES",
+    "MAX_ADDRESS_BYTES",
+    "MAX_NAME_BYTES",
     "NONCE_BYTES",
     "PROTOCOL_VERSION",
     "Handshake",

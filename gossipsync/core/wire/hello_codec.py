@@ -17,6 +17,8 @@ from gossipsync.core.model.ids import Epoch, NetworkId, PeerId
 from gossipsync.errors import RemoteError
 
 __all__ = [
+    "MAX_ADDRESS_BYTES",
+    "MAX_NAME_BYTES",
     "NONCE_BYTES",
     "PROTOCOL_VERSION",
     "HelloError",

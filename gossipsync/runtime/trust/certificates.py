@@ -1,4 +1,4 @@
-"""The certificates of a network: X.509, Ed25519, signed by the network's own authority.
+"""Making the certificates of a network: X.509, Ed25519, signed by the network's own authority.
 
 X.509 because TLS reads nothing else. A member's certificate names the peer's key as its subject key
 and carries what the peer may do in a private extension; an invite's carries the terms of enrolment in
@@ -7,27 +7,28 @@ another one, and is good for nothing but enrolling. Both extensions hold canonic
     capability  [1, [bucket glob, …], may_write]
     enrolment   [1, invite id (16 bytes), uses, name or null, [bucket glob, …], may_write]
 
-Invariant: `read_member` and `read_invite` never accept the same certificate, and neither accepts one
-that this network's authority did not sign.
+`reading` is the other half.
+
+Invariant: no certificate carries both extensions, and none is made for a key no peer may have.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from hashlib import sha256
 
 from attrs import frozen
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, SignatureAlgorithmOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from gossipsync.core.model import strict
-from gossipsync.core.model.capability import Capability
 from gossipsync.core.model.identity import check_public_key
 from gossipsync.core.model.ids import NetworkId, PeerId
 
 __all__ = [
+    "CAPABILITY_OID",
+    "ENROLMENT_OID",
     "FOREVER",
+    "MAX_USES",
     "EnrolTerms",
     "Validity",
     "common_name",
@@ -35,22 +36,16 @@ __all__ = [
     "issue_invite",
     "issue_member",
     "network_id_of",
-    "parse_authority",
     "public_key_of",
-    "read_invite",
-    "read_member",
 ]
 
 # Arcs under 2.25 are UUIDs (ITU-T X.667): ours without asking anybody for a number.
 _ARC = "2.25.110305822283920264150871219153404386701"
-_CAPABILITY_OID = x509.ObjectIdentifier(_ARC + ".1")
-_ENROLMENT_OID = x509.ObjectIdentifier(_ARC + ".2")
-_FORMAT = 1
-_EXTENSION_DEPTH = 2
+CAPABILITY_OID = x509.ObjectIdentifier(_ARC + ".1")
+ENROLMENT_OID = x509.ObjectIdentifier(_ARC + ".2")
+FORMAT = 1
 _NETWORK_DOMAIN = b"gossipsync network v1"
 _AUTHORITY_SERIAL = 1
-_INVITE_ID_BYTES = 16
-_MAX_CERTIFICATE_BYTES = 16 * 1024
 MAX_USES = 10_000
 
 
@@ -120,14 +115,14 @@ def issue_member(
 ) -> x509.Certificate:
     """A member's certificate. Raises ValueError for a public key that no peer may have."""
     check_public_key(peer_id)
-    extension = strict.encode([_FORMAT, list(globs), may_write])
+    extension = strict.encode([FORMAT, list(globs), may_write])
     return _issue_leaf(
         ca_key,
         authority,
         Ed25519PublicKey.from_public_bytes(peer_id),
         name,
         validity,
-        x509.UnrecognizedExtension(_CAPABILITY_OID, extension),
+        x509.UnrecognizedExtension(CAPABILITY_OID, extension),
         (ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH),
     )
 
@@ -141,7 +136,7 @@ def issue_invite(
 ) -> x509.Certificate:
     """An invite's certificate: TLS lets it dial, never listen, and no peer takes it for a member's."""
     extension = strict.encode(
-        [_FORMAT, terms.invite_id, terms.uses, terms.name, list(terms.globs), terms.may_write]
+        [FORMAT, terms.invite_id, terms.uses, terms.name, list(terms.globs), terms.may_write]
     )
     return _issue_leaf(
         ca_key,
@@ -149,61 +144,9 @@ def issue_invite(
         invite_key,
         "invite",
         validity,
-        x509.UnrecognizedExtension(_ENROLMENT_OID, extension),
+        x509.UnrecognizedExtension(ENROLMENT_OID, extension),
         (ExtendedKeyUsageOID.CLIENT_AUTH,),
     )
-
-
-def parse_authority(der: bytes) -> x509.Certificate:
-    """A network's own certificate. Raises ValueError unless it is self-signed, Ed25519 and a CA."""
-    authority = _parse(der, None)
-    constraints = authority.extensions.get_extension_for_class(x509.BasicConstraints).value
-    if not constraints.ca:
-        raise ValueError("the certificate is not an authority's")
-    return authority
-
-
-def read_member(der: bytes, authority: x509.Certificate) -> tuple[PeerId, Capability]:
-    """The peer and its rights in a member's certificate. Raises ValueError for anything else.
-
-    The dates are returned, not judged: TLS judges them when a link opens.
-    """
-    certificate = _parse(der, authority)
-    content = _only_extension(certificate, _CAPABILITY_OID, _ENROLMENT_OID)
-    match strict.decode(content, _EXTENSION_DEPTH):
-        case (1, tuple(globs), bool(may_write)) if all(isinstance(glob, str) for glob in globs):
-            pass
-        case _:
-            raise ValueError("not the shape of a capability")
-    key = public_key_of(certificate)
-    check_public_key(key)
-    start = _milliseconds(certificate.not_valid_before_utc)
-    end = _milliseconds(certificate.not_valid_after_utc)
-    return PeerId(key), Capability(globs, may_write, start, end)
-
-
-def read_invite(der: bytes, authority: x509.Certificate) -> tuple[EnrolTerms, Validity]:
-    """The terms in an invite's certificate. Raises ValueError for anything else."""
-    certificate = _parse(der, authority)
-    content = _only_extension(certificate, _ENROLMENT_OID, _CAPABILITY_OID)
-    match strict.decode(content, _EXTENSION_DEPTH):
-        case (
-            1,
-            bytes(invite_id),
-            int(uses),
-            str() | None as name,
-            tuple(globs),
-            bool(may_write),
-        ) if (
-            len(invite_id) == _INVITE_ID_BYTES
-            and type(uses) is int
-            and 0 < uses <= MAX_USES
-            and all(isinstance(glob, str) for glob in globs)
-        ):
-            terms = EnrolTerms(invite_id, uses, name, globs, may_write)
-        case _:
-            raise ValueError("not the shape of an invite's terms")
-    return terms, Validity(certificate.not_valid_before_utc, certificate.not_valid_after_utc)
 
 
 def _issue_leaf(
@@ -262,41 +205,3 @@ def _key_usage(*, is_authority: bool) -> x509.KeyUsage:
 
 def _named(name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-
-
-def _parse(der: bytes, authority: x509.Certificate | None) -> x509.Certificate:
-    """A certificate that the authority (None: itself) signed, in the one encoding it has."""
-    if len(der) > _MAX_CERTIFICATE_BYTES:
-        raise ValueError("too large for a certificate")
-    certificate = x509.load_der_x509_certificate(der)
-    signer = certificate if authority is None else authority
-    if certificate.issuer != signer.subject:
-        raise ValueError("the certificate names another authority")
-    if certificate.signature_algorithm_oid != SignatureAlgorithmOID.ED25519:
-        raise ValueError("the certificate is not signed with Ed25519")
-    if certificate.public_bytes(Encoding.DER) != der:
-        raise ValueError("the certificate is not in canonical form")
-    try:
-        key = Ed25519PublicKey.from_public_bytes(public_key_of(signer))
-        key.verify(certificate.signature, certificate.tbs_certificate_bytes)
-    except InvalidSignature as error:
-        raise ValueError("the authority did not sign the certificate") from error
-    return certificate
-
-
-def _only_extension(
-    certificate: x509.Certificate, wanted: x509.ObjectIdentifier, refused: x509.ObjectIdentifier
-) -> bytes:
-    found = {extension.oid: extension for extension in certificate.extensions}
-    if wanted not in found or refused in found:
-        raise ValueError("the certificate is for another purpose")
-    constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
-    if constraints.ca:
-        raise ValueError("an authority is no peer")
-    value = found[wanted].value
-    assert isinstance(value, x509.UnrecognizedExtension)
-    return value.value
-
-
-def _milliseconds(moment: datetime) -> int:
-    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)

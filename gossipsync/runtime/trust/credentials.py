@@ -22,10 +22,10 @@ from gossipsync.runtime.trust.certificates import (
     issue_authority,
     issue_member,
     network_id_of,
-    read_member,
 )
 from gossipsync.runtime.trust.cluster_key import derive_secrets
 from gossipsync.runtime.trust.identity import Identity
+from gossipsync.runtime.trust.reading import read_member
 
 __all__ = ["Credentials", "Issuer", "credentials_from_cluster_key"]
 

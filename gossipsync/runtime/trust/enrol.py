@@ -28,16 +28,11 @@ from gossipsync.core.model import strict
 from gossipsync.core.model.ids import NetworkId, PeerId
 from gossipsync.core.wire.framing import FrameReader, FrameTooLargeError, frame
 from gossipsync.errors import RemoteError
-from gossipsync.runtime.trust.certificates import (
-    EnrolTerms,
-    issue_member,
-    parse_authority,
-    read_invite,
-    read_member,
-)
+from gossipsync.runtime.trust.certificates import EnrolTerms, issue_member
 from gossipsync.runtime.trust.credentials import Credentials
 from gossipsync.runtime.trust.identity import Identity
 from gossipsync.runtime.trust.invites import member_validity, spend_use
+from gossipsync.runtime.trust.reading import parse_authority, read_invite, read_member
 from gossipsync.runtime.trust.verifier import X509Verifier
 
 __all__ = ["EnrolError", "EnrolReason", "Grant", "answer_enrolment", "ask_enrolment"]
@@ -148,7 +143,7 @@ async def ask_enrolment(
             raise _refusal(other)
     try:
         granted, _ = read_member(certificate, parse_authority(ca_certificate))
-    except (ValueError, LookupError) as error:
+    except ValueError as error:
         raise EnrolError(EnrolReason.GARBAGE) from error
     if granted != identity.peer_id:
         raise EnrolError(EnrolReason.GARBAGE)
@@ -168,7 +163,7 @@ async def _answer(
     authority = parse_authority(credentials.ca_certificate)
     try:
         terms, _ = read_invite(invite_certificate, authority)
-    except (ValueError, LookupError) as error:
+    except ValueError as error:
         raise EnrolError(EnrolReason.INVALID) from error
     own = secrets.token_bytes(_NONCE_BYTES)
     await channel.send([_CHALLENGE, own])

@@ -37,11 +37,10 @@ from gossipsync.runtime.trust.certificates import (
     issue_authority,
     issue_member,
     network_id_of,
-    parse_authority,
-    read_member,
 )
 from gossipsync.runtime.trust.credentials import Credentials, Issuer
 from gossipsync.runtime.trust.identity import IDENTITY_FILE, Identity, read_identity
+from gossipsync.runtime.trust.reading import parse_authority, read_member
 
 __all__ = ["check_vacant", "create_network", "load_folder", "member_files", "write_folder"]
 
@@ -147,7 +146,7 @@ def _load(folder: Path) -> Credentials:
     certificate = _read_certificate(path)
     try:
         peer_id, capability = read_member(certificate, authority)
-    except (ValueError, LookupError) as error:
+    except ValueError as error:
         raise ConfigError(f"{path} is no certificate of the network in ca.pem: {error}") from error
     if peer_id != identity.peer_id:
         raise ConfigError(
@@ -176,7 +175,7 @@ def _read_authority(path: Path) -> x509.Certificate:
     der = _read_certificate(path)
     try:
         return parse_authority(der)
-    except (ValueError, LookupError) as error:
+    except ValueError as error:
         raise ConfigError(f"{path} is no authority of a network: {error}") from error
 
 

@@ -10,12 +10,12 @@ import trio
 from gossipsync.errors import ConfigError, TransportError
 from gossipsync.runtime.tcp import HandshakeError, HandshakeReason, connect, deadline, split_address
 from gossipsync.runtime.tls import secure, tls_contexts
-from gossipsync.runtime.trust.certificates import parse_authority, read_member
 from gossipsync.runtime.trust.credentials import Credentials
 from gossipsync.runtime.trust.enrol import EnrolError, EnrolReason, Grant, ask_enrolment
 from gossipsync.runtime.trust.folder import check_vacant, load_folder, member_files, write_folder
 from gossipsync.runtime.trust.identity import Identity
 from gossipsync.runtime.trust.invites import Invite, parse_invite
+from gossipsync.runtime.trust.reading import parse_authority, read_member
 
 __all__ = ["redeem_invite"]
 
@@ -69,7 +69,7 @@ async def _ask(invite: Invite, identity: Identity, address: str) -> Grant:
         stream, issuer_certificate = await secure(transport, contexts, is_dialer=True)
         try:
             read_member(issuer_certificate, parse_authority(invite.ca_certificate))
-        except (ValueError, LookupError) as error:
+        except ValueError as error:
             message = "who answers there is no member of the network"
             raise HandshakeError(HandshakeReason.CERTIFICATE, message) from error
         return await ask_enrolment(

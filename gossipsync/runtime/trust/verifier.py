@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from gossipsync.core.model.capability import Capability
 from gossipsync.core.model.identity import check_public_key
-from gossipsync.runtime.trust.certificates import parse_authority, read_member
+from gossipsync.runtime.trust.reading import parse_authority, read_member
 
 __all__ = ["X509Verifier"]
 
@@ -42,7 +42,7 @@ class X509Verifier:
         """The peer's key and rights in a member's certificate of this network; None for all else."""
         try:
             return self._read_member(der)
-        except (ValueError, LookupError, TypeError):
+        except ValueError:
             return None
 
 
