@@ -1,0 +1,58 @@
+"""One process a data folder: an exclusive lock on `data_dir/lock`, which holds the owner's pid for people to read.
+
+`flock` and not a pid file, because the system gives it up however the process ends. Invariant: a forked child never
+releases the parent's lock, and never keeps it alive after the parent has gone.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from io import FileIO
+from pathlib import Path
+
+from gossipsync.errors import StoreLockedError
+from gossipsync.stores._faults import system_calls
+
+
+class FolderLock:
+    """The lock on a data folder, taken at once. Raises StoreLockedError, or StoreError where the folder cannot be used."""
+
+    def __init__(self, data_dir: Path) -> None:
+        path = data_dir / "lock"
+        with system_calls(path):
+            # Unbuffered: what is written is there for the reader in the other process.
+            self._file = FileIO(path, "r+", opener=_open_private)
+            try:
+                self._lock(data_dir)
+            except BaseException:
+                self._file.close()
+                raise
+
+    def _lock(self, data_dir: Path) -> None:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            pid = self._file.read(20).decode("ascii", "replace").strip()
+            holder = f"process {pid}" if pid.isdecimal() else "another process"
+            raise StoreLockedError(
+                f"{data_dir} is in use by {holder}: stop it, give this peer a data_dir of its own, or choose a placement "
+                "that shares one peer"
+            ) from error
+        self._file.truncate(0)
+        self._file.write(b"%d\n" % os.getpid())
+
+    def release(self) -> None:
+        """Let others have the folder. Idempotent."""
+        if not self._file.closed:
+            # Closing alone would leave it locked while a child forked behind Python's back has the file open.
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+            self._file.close()
+
+    def abandon(self) -> None:
+        """In a forked child: let go of the parent's lock without releasing it."""
+        self._file.close()
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW, 0o600)
