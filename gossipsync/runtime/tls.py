@@ -94,6 +94,8 @@ def map_error(error: BaseException) -> HandshakeError:
     """What an error of trio, ssl or the socket means, by the ssl error at its root."""
     cause: BaseException | None = error
     while cause is not None:
+        if isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+            break
         if isinstance(cause, ssl.SSLError):
             return HandshakeError(_ssl_reason(cause), _ssl_words(cause))
         cause = cause.__cause__

@@ -28,10 +28,10 @@ from gossipsync.core.model import strict
 from gossipsync.core.model.ids import NetworkId, PeerId
 from gossipsync.core.wire.framing import FrameReader, FrameTooLargeError, frame
 from gossipsync.errors import RemoteError
-from gossipsync.runtime.trust.certificates import EnrolTerms, issue_member
+from gossipsync.runtime.trust.certificates import FOREVER, EnrolTerms, issue_member
 from gossipsync.runtime.trust.credentials import Credentials
 from gossipsync.runtime.trust.identity import Identity
-from gossipsync.runtime.trust.invites import member_validity, spend_use
+from gossipsync.runtime.trust.invites import spend_use
 from gossipsync.runtime.trust.reading import parse_authority, read_invite, read_member
 from gossipsync.runtime.trust.verifier import X509Verifier
 
@@ -185,7 +185,7 @@ async def _answer(
         name=terms.name or "peer",
         globs=terms.globs,
         may_write=terms.may_write,
-        validity=member_validity(),
+        validity=FOREVER,
     )
     await channel.send([_GRANT, granted.public_bytes(Encoding.DER), credentials.token_key])
     return peer_id

@@ -28,7 +28,6 @@ from gossipsync.core.model.ids import NetworkId, PeerId
 from gossipsync.errors import ConfigError, NotPermittedError
 from gossipsync.runtime.trust._files import create_file, read_secret
 from gossipsync.runtime.trust.certificates import (
-    FOREVER,
     MAX_USES,
     EnrolTerms,
     Validity,
@@ -135,11 +134,6 @@ def spend_use(folder: Path, terms: EnrolTerms, peer_id: PeerId) -> bool:
         if read_secret(path) == peer_id.hex().encode():
             return True
     return False
-
-
-def member_validity() -> Validity:
-    """How long an enrolled peer stays a member: until the network's authority says otherwise."""
-    return FOREVER
 
 
 def _check_terms(

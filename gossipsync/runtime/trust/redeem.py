@@ -9,7 +9,7 @@ import trio
 
 from gossipsync.errors import ConfigError, TransportError
 from gossipsync.runtime.tcp import HandshakeError, HandshakeReason, connect, deadline, split_address
-from gossipsync.runtime.tls import secure, tls_contexts
+from gossipsync.runtime.tls import map_error, secure, tls_contexts
 from gossipsync.runtime.trust.credentials import Credentials
 from gossipsync.runtime.trust.enrol import EnrolError, EnrolReason, Grant, ask_enrolment
 from gossipsync.runtime.trust.folder import check_vacant, load_folder, member_files, write_folder
@@ -45,17 +45,25 @@ async def _enrol(invite: Invite, identity: Identity) -> Grant:
             with deadline(_DEADLINE_S):
                 return await _ask(invite, identity, address)
         except HandshakeError as error:
-            if error.reason is HandshakeReason.CERTIFICATE_EXPIRED:
-                raise EnrolError(EnrolReason.EXPIRED) from error
             failures.append(f"{address}: {error}")
         except EnrolError as error:
-            if error.reason not in (EnrolReason.CUT, EnrolReason.NOT_ISSUER):
+            if error.reason is EnrolReason.CUT:
+                # In TLS 1.3 a joiner learns only now whether its certificate was believed.
+                _check_refusal(map_error(error))
+            elif error.reason is not EnrolReason.NOT_ISSUER:
                 raise
             failures.append(f"{address}: {error}")
     raise TransportError(
         f"no issuer enrolled this peer ({'; '.join(failures)}); "
         "check that the issuer runs and can be reached from here"
     )
+
+
+def _check_refusal(error: HandshakeError) -> None:
+    if error.reason is HandshakeReason.CERTIFICATE_EXPIRED:
+        raise EnrolError(EnrolReason.EXPIRED) from error
+    if error.reason is HandshakeReason.CERTIFICATE:
+        raise EnrolError(EnrolReason.INVALID) from error
 
 
 async def _ask(invite: Invite, identity: Identity, address: str) -> Grant:
