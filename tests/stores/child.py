@@ -1,0 +1,133 @@
+"""What the tests run in processes of their own: `python child.py WHAT FOLDER`. Says on stdout how far it got."""
+
+import gc
+import itertools
+import os
+import resource
+import sys
+from pathlib import Path
+
+from gossipsync.core.model.ids import NetworkId, Origin, PeerId
+from gossipsync.errors import GossipsyncError
+from gossipsync.stores import SqliteStore
+
+ORIGIN = Origin(b"o" * 40)
+
+
+def open_here(folder: str) -> SqliteStore:
+    return SqliteStore(folder, network=NetworkId(b"n" * 32), peer=PeerId(b"p" * 32))
+
+
+def say(*words: object) -> None:
+    print(*words, flush=True)
+
+
+def bundle(index: int, size: int) -> bytes:
+    return (b"%d " % index) * (size // len(b"%d " % index))
+
+
+def hold(folder: str) -> None:
+    """Keep the folder until stdin ends."""
+    store = open_here(folder)
+    say(os.getpid())
+    sys.stdin.read()
+    store.close()
+
+
+def commit_for_ever(folder: str) -> None:
+    """Say each bundle's index once it is committed; 64 KiB each, so that checkpoints are hit too."""
+    store = open_here(folder)
+    indexes = [index for _, _, index, _ in store.load_bundles()]
+    for index in itertools.count(len(indexes) + 1):
+        store.append("b", ORIGIN, index, bundle(index, 65536))
+        store.put_head("last", b"%d" % index)
+        store.commit()
+        say(index)
+
+
+def fork(folder: str) -> None:
+    """The child tries all that it must not do, ends like any process, and the parent goes on."""
+    store = open_here(folder)
+    store.append("b", ORIGIN, 1, b"one")
+    store.commit()
+    store.append("b", ORIGIN, 2, b"two")
+    child = os.fork()
+    if child == 0:
+        for use in (store.commit, store.load_heads, lambda: store.append("b", ORIGIN, 3, b"")):
+            complain(use)
+        store.close()
+        complain(lambda: open_here(folder))
+        del store, use
+        gc.collect()
+        sys.exit(7)
+    _, status = os.waitpid(child, 0)
+    say("child ended", os.waitstatus_to_exitcode(status))
+    say("wal", Path(folder, "journal.db-wal").stat().st_size > 0)
+    complain(lambda: open_here(folder))
+    store.commit()
+    store.close()
+    store = open_here(folder)
+    say(*[index for _, _, index, _ in store.load_bundles()])
+    store.close()
+
+
+def fork_and_outlive(folder: str) -> None:
+    """The child lives until stdin ends, longer than its parent; then it looks at the file itself."""
+    store = open_here(folder)
+    store.append("b", ORIGIN, 1, b"one")
+    store.commit()
+    if os.fork() == 0:
+        say("forked")
+        sys.stdin.read()
+        complain(lambda: open_here(folder))
+    else:
+        sys.stdin.read()
+
+
+def outgrow(folder: str) -> None:
+    """Hit a limit on the size of files, lift it, try again."""
+    store = open_here(folder)
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
+    overfill(store)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    store.commit()
+    say(*[index for _, _, index, _ in store.load_bundles()])
+    store.close()
+
+
+def overfill(store: SqliteStore) -> None:
+    for index in range(1, 40):
+        store.append("b", ORIGIN, index, bundle(index, 40_000))
+        if complain(store.commit):
+            complain(store.commit)
+            store.append("b", ORIGIN, index + 1, b"meanwhile")
+            break
+
+
+def fill_disk(folder: str) -> None:
+    """On a disk of 1 MiB: fill it, make room, try again."""
+    ballast = Path(folder, "ballast")
+    ballast.write_bytes(bytes(400_000))
+    store = open_here(folder)
+    overfill(store)
+    ballast.unlink()
+    store.commit()
+    say(*[index for _, _, index, _ in store.load_bundles()])
+    store.close()
+
+
+def complain(use) -> bool:
+    try:
+        use()
+    except GossipsyncError as error:
+        say(type(error).__name__, error)
+        return True
+    return False
+
+
+if __name__ == "__main__":
+    what, where = sys.argv[1:]
+    {f.__name__: f for f in (hold, commit_for_ever, fork, fork_and_outlive, outgrow, fill_disk)}[
+        what
+    ](where)

@@ -1,0 +1,88 @@
+"""Where a store lives in a test: how to open it, what of it is left after a crash, and what it shows."""
+
+import shutil
+from pathlib import Path
+
+from gossipsync.core.model.ids import Epoch, NetworkId, PeerId, origin_of
+from gossipsync.core.ports import Store
+from gossipsync.stores import MemoryStore, SqliteStore
+
+NETWORK = NetworkId(b"n" * 32)
+PEER = PeerId(b"p" * 32)
+ORIGINS = [origin_of(PeerId(bytes([key]) * 32), Epoch(epoch)) for key in (1, 2) for epoch in (7, 8)]
+LOGS = [(bucket, origin) for bucket in ("sessions", "ünïcode") for origin in ORIGINS]
+
+
+class MemoryPlace:
+    survives = False
+
+    def __init__(self, folder: Path) -> None:
+        self.store: Store = MemoryStore()
+
+    def reopen(self) -> Store:
+        """Close and open again: what a clean restart does."""
+        self.store.close()
+        self.store = MemoryStore()
+        return self.store
+
+    crash = reopen
+
+    def close(self) -> None:
+        self.store.close()
+
+
+class SqlitePlace:
+    survives = True
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.store: Store = open_sqlite(folder)
+
+    def reopen(self) -> Store:
+        self.store.close()
+        self.store = open_sqlite(self.folder)
+        return self.store
+
+    def crash(self) -> Store:
+        """Go on from the files as they are at this moment, as after SIGKILL."""
+        remains = self.folder.with_name(self.folder.name + "x")
+        remains.mkdir(mode=0o700)
+        for name in ("journal.db", "journal.db-wal"):
+            if (self.folder / name).exists():
+                shutil.copy2(self.folder / name, remains / name)
+        self.store.close()
+        self.folder = remains
+        self.store = open_sqlite(remains)
+        return self.store
+
+    def close(self) -> None:
+        self.store.close()
+
+
+Place = MemoryPlace | SqlitePlace
+PLACES: dict[str, type[Place]] = {"memory": MemoryPlace, "sqlite": SqlitePlace}
+
+
+def open_sqlite(folder: Path) -> SqliteStore:
+    return SqliteStore(folder, network=NETWORK, peer=PEER)
+
+
+def shown(store: Store) -> tuple[list[object], dict[str, bytes]]:
+    return list(store.load_bundles()), store.load_heads()
+
+
+def fill(store: Store, count: int, *, size: int = 300, commits: int = 4) -> None:
+    """`count` bundles over all logs in turn, and some heads."""
+    for number in range(count):
+        bucket, origin = LOGS[number % len(LOGS)]
+        index = number // len(LOGS) + 1
+        store.append(bucket, origin, index, bundle_bytes(number, size))
+        store.put_head(f"head {number % 5}", b"%d" % number * 40)
+        if number % max(1, count // commits) == 0:
+            store.commit()
+    store.commit()
+
+
+def bundle_bytes(number: int, size: int) -> bytes:
+    """Different for every number, and without the zeros in which a flip could hide."""
+    return b"".join(b"%d-%d " % (number, part) for part in range(size))[:size]
