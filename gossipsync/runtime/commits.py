@@ -1,0 +1,65 @@
+"""Commits: the store's blocking half, in a worker thread, one at a time.
+
+A memory store has nothing to wait for, so its commits are answered where they are asked for; a hop into a
+thread and back would be most of the delay between a write and its being sent.
+
+Invariant: each ticket is answered once, in the order of asking, whatever the store raises.
+"""
+
+import logging
+from collections.abc import Callable
+
+import trio
+
+from gossipsync.core.ports import Store
+from gossipsync.errors import GossipsyncError, InternalError
+
+__all__ = ["Committer"]
+
+_log = logging.getLogger("gossipsync.store")
+
+
+class Committer:
+    """Commits one store. `answer(ticket, failure)` is called in the trio thread; failure None: stored."""
+
+    def __init__(
+        self, store: Store, answer: Callable[[int, str | None], None], *, is_immediate: bool
+    ) -> None:
+        self._store = store
+        self._answer = answer
+        self.is_immediate = is_immediate
+        self.is_busy = False
+        self._send, self._receive = trio.open_memory_channel[int](1)
+
+    def ask(self, ticket: int) -> None:
+        """Commit what the store has buffered. One ticket may be outstanding."""
+        if self.is_busy:
+            raise InternalError("the core asked for a commit before the last one was answered")
+        self.is_busy = True
+        self._send.send_nowait(ticket)
+
+    def commit_now(self) -> str | None:
+        """Commit here; what went wrong, if anything."""
+        try:
+            self._store.commit()
+        except GossipsyncError as error:
+            return str(error)
+        except Exception as error:  # noqa: BLE001 - mapped to a failure
+            # A backend's own exception: the data stays buffered and is tried again, like any failure.
+            _log.exception("the store raised what no store may raise")
+            return f"{type(error).__name__}: {error}"
+        return None
+
+    async def run(self) -> None:
+        """Commit until cancelled. A commit that hangs is left behind then, with its store."""
+        async for ticket in self._receive:
+            failure = await trio.to_thread.run_sync(self.commit_now, abandon_on_cancel=True)
+            self.is_busy = False
+            self._answer(ticket, failure)
+
+    def close(self) -> None:
+        """Close the store, unless a commit still runs in it; then the end of the process has to."""
+        if self.is_busy:
+            _log.error("a commit did not end in time; the store is left as it is")
+        else:
+            self._store.close()

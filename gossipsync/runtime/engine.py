@@ -1,0 +1,254 @@
+"""The engine: one peer as a trio program, with its listener, links, dials, commits and control socket.
+
+It owns the sockets and tasks and decides nothing: what arrives goes to the `Driver`, which speaks to the
+peer, and comes back as calls on this engine's network side.
+
+Invariants: no queue is unbounded; a link that meets a bug of ours is closed, and everybody else is left
+alone; `run` ends within two seconds of `request_close`.
+"""
+
+from collections.abc import Awaitable, Callable
+from itertools import count
+from random import SystemRandom
+from typing import Final
+
+import trio
+
+from gossipsync import __version__
+from gossipsync.core import LinkId, LinkPeer, Now, Peer, PeerConfig
+from gossipsync.core.ports import Store
+from gossipsync.core.wire.hello import LocalHello
+from gossipsync.errors import GossipsyncError
+from gossipsync.runtime.addresses import advertised
+from gossipsync.runtime.clock import Clock
+from gossipsync.runtime.commits import Committer
+from gossipsync.runtime.dials import Dialer
+from gossipsync.runtime.discovery import keep_seeds
+from gossipsync.runtime.driver import Driver
+from gossipsync.runtime.links import Link
+from gossipsync.runtime.observe import ControlUnavailable, DialFailed, Observer
+from gossipsync.runtime.settings import Settings
+from gossipsync.runtime.tcp import split_address
+from gossipsync.runtime.transport import Connection, Transport
+from gossipsync.runtime.trust.credentials import Credentials
+
+__all__ = ["Engine"]
+
+_FLUSH_S: Final = 1.5  # of the two seconds that a close may take; the rest is for ending threads
+_AFTER_BUG_S: Final = 1.0
+_MS_PER_S: Final = 1000
+
+
+class Engine:
+    """Runs one peer. `lock` guards `peer` and `waiters`; hold it for every call on either.
+
+    Made in any thread (loading the store may take long), then `run` once under trio. `store` is open and
+    belongs to the engine from then on. Raises StoreCorruptError.
+    """
+
+    def __init__(
+        self, settings: Settings, credentials: Credentials, store: Store, clock: Clock
+    ) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.observer = Observer()
+        self.addresses: tuple[str, ...] = ()
+        """What others are told to dial; empty while nothing listens."""
+        self.transport = Transport(credentials, self._hello, self.observer.tally)
+        self.peer = Peer(
+            _peer_config(settings, credentials),
+            peer_id=credentials.identity.peer_id,
+            sign=credentials.identity.sign,
+            credential=credentials.certificate,
+            verifier=self.transport.verifier,
+            store=store,
+            rng=SystemRandom(),
+            now=clock.now(),
+        )
+        self.dialer = Dialer(self.transport, self._serve, self._handle_dial_failed)
+        self._committer = Committer(
+            store, self._answer_commit, is_immediate=settings.store_kind == "memory"
+        )
+        self._driver = Driver(self.peer, self, self._committer, self.observer, clock)
+        self.lock = self._driver.lock
+        self.waiters = self._driver.waiters
+        self.wake = self._driver.wake
+        """Have the peer drained soon: with the lock held, after every change of the peer. Any thread."""
+        self._links: dict[LinkId, Link] = {}
+        self._link_ids = count(1)
+        self._nursery: trio.Nursery | None = None
+        self._is_leaving = False
+        self._is_closing = trio.Event()
+        self._has_moved = trio.Event()
+
+    def now(self) -> Now:
+        """This moment on both clocks."""
+        return self.clock.now()
+
+    def request_close(self, *, leave: bool = False) -> None:
+        """Flush, say goodbye and end `run`, within two seconds; `leave` gives up membership. Any thread."""
+
+        def close() -> None:
+            self._is_leaving = self._is_leaving or leave
+            self._is_closing.set()
+
+        self._driver.run_soon(close)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until `request_close`; started once it listens. Raises TransportError, ConfigError."""
+        self._driver.attach()
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                await self._open(nursery)
+                task_status.started()
+                await self._is_closing.wait()
+                await self._flush()
+                nursery.cancel_scope.cancel()
+        finally:
+            with self.lock:
+                self.waiters.close()
+            self._committer.close()
+
+    async def _open(self, nursery: trio.Nursery) -> None:
+        settings = self.settings
+        if not settings.is_lone:
+            listener = await self.transport.listen(*split_address(settings.listen))
+            self.addresses = advertised(settings.advertise, listener.addresses)
+            nursery.start_soon(listener.serve, self._serve_inbound)
+            self._driver.speak(lambda now: self.peer.handle_bound(self.addresses, now))
+        nursery.start_soon(self._supervise, self._committer.run)
+        nursery.start_soon(self._supervise, self._driver.keep_deadlines)
+        if settings.seeds:
+            nursery.start_soon(self._supervise, self._keep_seeds)
+        if settings.has_control_socket:
+            await self._open_control(nursery)
+        self._driver.pump()
+
+    async def _open_control(self, nursery: trio.Nursery) -> None:
+        from gossipsync.runtime import control, control_protocol
+
+        path = control_protocol.socket_path(self.settings)
+        try:
+            await nursery.start(control.serve, self, path)
+        except (GossipsyncError, OSError) as error:
+            if self.settings.socket is not None:
+                raise  # asked for by name; not to be had is then a mistake worth stopping for
+            self.observer.observe(ControlUnavailable(str(error)))
+
+    async def _supervise(self, task: Callable[[], Awaitable[None]]) -> None:
+        """Keep a task going whatever bug it meets."""
+        while True:
+            try:
+                await task()
+                return
+            except Exception:  # noqa: BLE001 - a bug of ours must not end the service
+                self._driver.note_bug()
+                await trio.sleep(_AFTER_BUG_S)
+
+    async def _keep_seeds(self) -> None:
+        def handle(addresses: tuple[str, ...]) -> None:
+            self._driver.speak(lambda now: self.peer.handle_seeds(addresses, now))
+
+        await keep_seeds(self.settings.seeds, handle, self.observer.observe)
+
+    async def _flush(self) -> None:
+        """Seal, commit, send and say goodbye, as far as the time allows."""
+        with trio.move_on_after(_FLUSH_S):
+            self._driver.speak(self.peer.leave if self._is_leaving else self.peer.close)
+            while self._links or self._committer.is_busy:
+                self._has_moved = trio.Event()
+                await self._has_moved.wait()
+
+    def _answer_commit(self, ticket: int, failure: str | None) -> None:
+        self._driver.answer_commit(ticket, failure)
+        self._has_moved.set()
+
+    # -- what the driver asks for --------------------------------------------------------------------------
+
+    def send(self, link: LinkId, data: bytes) -> None:
+        """Queue bytes on a link; nothing, where it has ended."""
+        if link in self._links:
+            self._links[link].send(data)
+
+    def hang_up(self, link: LinkId, reason: str) -> None:
+        """End a link after what is queued."""
+        if link in self._links:
+            self._links[link].hang_up(reason)
+
+    def dial(self, address: str) -> None:
+        """Begin to dial."""
+        assert self._nursery is not None
+        self._nursery.start_soon(self.dialer.dial, address)
+
+    # -- what links and dials report -----------------------------------------------------------------------
+
+    def receive(self, link: LinkId, data: bytes) -> None:
+        """A link's bytes for the peer."""
+        if not self._driver.speak(lambda now: self.peer.receive_data(link, data, now)):
+            self._links[link].hang_up("internal")
+
+    def report_sent(self, link: LinkId, size_bytes: int) -> None:
+        """A link's progress for the peer."""
+        self._driver.speak(lambda now: self.peer.handle_sent(link, size_bytes, now))
+
+    async def _serve_inbound(self, connection: Connection) -> None:
+        if len(self._links) >= self.peer.config.limits.links:
+            self.observer.tally["links"] += 1
+            return
+        await self._serve(connection, None)
+
+    async def _serve(self, connection: Connection, dialled: str | None) -> None:
+        queue_bytes = self.peer.config.limits.link_queue_bytes
+        link = Link(LinkId(next(self._link_ids)), connection.stream, self, queue_bytes=queue_bytes)
+        self._links[link.id] = link
+        reason = "internal"
+        remote = _link_peer(connection, dialled)
+        try:
+            if self._driver.speak(lambda now: self.peer.handle_link_up(link.id, remote, now)):
+                reason = await link.run(connection.leftover)
+        except Exception:  # noqa: BLE001 - see _supervise
+            self._driver.note_bug()
+        finally:
+            del self._links[link.id]
+            self._driver.speak(lambda now: self.peer.handle_link_down(link.id, reason, now))
+            self._has_moved.set()
+
+    def _handle_dial_failed(self, address: str, reason: str) -> None:
+        self.observer.observe(DialFailed(address, reason))
+        self._driver.speak(lambda now: self.peer.handle_dial_failed(address, reason, now))
+        with self.lock:
+            self.waiters.tell(frozenset())
+
+    def _hello(self) -> LocalHello:
+        address = self.addresses[0] if self.addresses else None
+        return LocalHello(self.settings.name, self.peer.epoch, address, __version__)
+
+
+def _peer_config(settings: Settings, credentials: Credentials) -> PeerConfig:
+    return PeerConfig(
+        network=credentials.network_id,
+        name=settings.name,
+        version=__version__,
+        seeds=settings.seeds,
+        zone=settings.zone,
+        gossip_interval_s=settings.gossip_interval,
+        fanout=settings.fanout,
+        max_skew_ms=round(settings.max_skew * _MS_PER_S),
+        horizon_ms=round(settings.horizon * _MS_PER_S),
+        token_key=credentials.token_key,
+    )
+
+
+def _link_peer(connection: Connection, dialled: str | None) -> LinkPeer:
+    remote = connection.remote
+    return LinkPeer(
+        peer=remote.peer_id,
+        name=remote.name,
+        epoch=remote.epoch,
+        address=remote.address,
+        version=remote.software,
+        credential=connection.certificate,
+        is_dialer=connection.is_dialer,
+        dialled=dialled,
+    )

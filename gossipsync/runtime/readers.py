@@ -1,0 +1,155 @@
+"""How each kind of setting is read: from Python, from TOML and from text in the environment.
+
+A reader takes whatever was given and returns the one form that the rest of the code uses, or raises
+`UnreadableError` with what is wrong; whoever calls it knows the setting's name and where it came from.
+
+Invariant: a reader's result is a fixed point: reading it again gives the same.
+"""
+
+import math
+import os
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from gossipsync.core.model.bucket import Deletes, Kind
+from gossipsync.runtime.tcp import join_address, split_address
+
+__all__ = [
+    "UnreadableError",
+    "choice",
+    "parse_duration",
+    "read_address",
+    "read_addresses",
+    "read_deletes",
+    "read_kind",
+    "read_name",
+    "read_path",
+    "read_positive_int",
+    "read_secret_text",
+    "read_text",
+]
+
+_UNITS_S: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "": 1.0}
+_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|)\s*")
+_MAX_DURATION_S: Final = (
+    100 * 365 * 86400.0
+)  # beyond, stamps in milliseconds would leave their field
+_MAX_INT_DIGITS: Final = 9
+_MAX_NAME_BYTES: Final = 128  # what a hello carries
+_MAX_ADDRESS_BYTES: Final = 261  # 253 of a DNS name, colon, five digits, brackets
+
+
+class UnreadableError(ValueError):
+    """What was given is no value of this setting; the message says what would be."""
+
+
+def parse_duration(given: object) -> float:
+    """Seconds, from a number of seconds, a timedelta, or text like "20ms", "30s", "10m", "1h", "7d".
+
+    Raises UnreadableError for anything else, for what is not above zero, and beyond a century.
+    """
+    if isinstance(given, timedelta):
+        seconds = given.total_seconds()
+    elif isinstance(given, (int, float)) and not isinstance(given, bool):
+        seconds = float(given)
+    elif isinstance(given, str) and (match := _DURATION.fullmatch(given)):
+        seconds = float(match[1]) * _UNITS_S[match[2]]
+    else:
+        raise UnreadableError(
+            'a duration is a number of seconds, or text like "20ms", "30s", "10m", "1h"'
+        )
+    if not math.isfinite(seconds) or not 0 < seconds <= _MAX_DURATION_S:
+        raise UnreadableError("a duration is above zero and at most a century")
+    return seconds
+
+
+def read_text(given: object) -> str:
+    """Any text."""
+    if not isinstance(given, str):
+        raise UnreadableError(f"text is needed, not {type(given).__name__}")
+    return given
+
+
+def read_name(given: object) -> str:
+    """A name or zone that every peer can show: printable, not empty, 128 bytes at most."""
+    text = read_text(given)
+    if not text.isprintable() or not 0 < len(text.encode()) <= _MAX_NAME_BYTES:
+        raise UnreadableError(f"1 to {_MAX_NAME_BYTES} bytes of printable text are needed")
+    return text
+
+
+def read_secret_text(given: object) -> str:
+    """A secret: errors must not quote it."""
+    if not isinstance(given, str) or not given.strip():
+        raise UnreadableError("the key as text is needed")
+    return given.strip()
+
+
+def read_path(given: object) -> Path:
+    """A path; `~` stands for the home folder."""
+    if not isinstance(given, (str, os.PathLike)) or not str(given):
+        raise UnreadableError("a path is needed")
+    return Path(given).expanduser()
+
+
+def read_address(given: object) -> str:
+    """One "host:port" in its usual spelling; port 0 where a free one will do."""
+    text = read_text(given).strip()
+    if len(text) > _MAX_ADDRESS_BYTES or not text.isprintable():
+        raise UnreadableError(f"{text!r} is not host:port")
+    try:
+        return join_address(*split_address(text))
+    except ValueError as error:
+        raise UnreadableError(str(error)) from error
+
+
+def read_addresses(given: object) -> tuple[str, ...]:
+    """Addresses to dial: a list, or text with commas between them."""
+    if isinstance(given, str):
+        parts: list[object] = [part for part in given.split(",") if part.strip()]
+    elif isinstance(given, (list, tuple)):
+        parts = list(given)
+    else:
+        raise UnreadableError('a list of "host:port" is needed')
+    addresses = tuple(dict.fromkeys(read_address(part) for part in parts))
+    for address in addresses:
+        if split_address(address)[1] == 0:
+            raise UnreadableError(f"{address!r} names no port to dial")
+    return addresses
+
+
+def read_positive_int(given: object) -> int:
+    """An integer of at least one."""
+    if isinstance(given, str) and given.strip().isdecimal() and len(given) <= _MAX_INT_DIGITS:
+        given = int(given)
+    if type(given) is not int or not 0 < given < 10**_MAX_INT_DIGITS:
+        raise UnreadableError("a whole number of at least 1 is needed")
+    return given
+
+
+def choice(*allowed: str) -> Callable[[object], str]:
+    """A reader for one of these words."""
+
+    def read(given: object) -> str:
+        if given not in allowed:
+            raise UnreadableError(f"{given!r} is not one of {', '.join(map(repr, allowed))}")
+        return str(given)
+
+    return read
+
+
+def read_kind(given: object) -> Kind:
+    """A bucket's kind by its name."""
+    if isinstance(given, Kind):
+        return given
+    return Kind[choice(*(kind.name.lower() for kind in Kind))(given).upper()]
+
+
+def read_deletes(given: object) -> Deletes:
+    """How a bucket deletes, by name."""
+    if isinstance(given, Deletes):
+        return given
+    return Deletes[choice(*(deletes.name.lower() for deletes in Deletes))(given).upper()]

@@ -1,0 +1,154 @@
+"""Settings of one peer: what may be set, and what each value is once it has been read.
+
+`Settings` is the end of the road: typed, checked against each other, paths absolute. Where values
+come from is the business of `sources.py`.
+
+Invariant: a `Settings` that exists can be started without asking the user anything more about it,
+and its repr shows no secret.
+"""
+
+import socket
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from attrs import field, frozen
+
+from gossipsync.core.model.bucket import BucketRules, Deletes, Kind, check_bucket_name
+from gossipsync.errors import ConfigError
+from gossipsync.runtime import readers
+from gossipsync.runtime.tcp import split_address
+
+__all__ = ["BUCKET_READERS", "PATHS", "READERS", "BucketSettings", "Settings"]
+
+_MS_PER_S: Final = 1000
+
+
+@frozen
+class BucketSettings:
+    """What one `[buckets.NAME]` table says; None where it says nothing."""
+
+    kind: Kind | None = None
+    ttl: float | None = None
+    """Seconds."""
+    deletes: Deletes | None = None
+
+    @property
+    def ttl_ms(self) -> int | None:
+        """The ttl in milliseconds, at least one."""
+        return None if self.ttl is None else max(1, round(self.ttl * _MS_PER_S))
+
+    def check(self, name: str) -> None:
+        """Raise ConfigError where these rules can hold for no bucket."""
+        try:
+            check_bucket_name(name)
+        except ValueError as error:
+            raise ConfigError(f"bucket {name!r}: {error}") from error
+        if self.deletes is Deletes.FINAL and self.ttl is None:
+            raise ConfigError(f'bucket {name!r}: deletes="final" needs a ttl')
+
+    def conflicts_with(self, rules: BucketRules) -> bool:
+        """Whether something said here differs from the rules in force."""
+        return (
+            self.kind not in {None, rules.kind}
+            or self.deletes not in {None, rules.deletes}
+            or self.ttl_ms not in {None, rules.ttl_ms}
+        )
+
+
+@frozen(kw_only=True)
+class Settings:
+    """All settings of one peer, under the names that users type. Durations are seconds.
+
+    `folder` is where relative paths started; `config` the file that was read, if any.
+    """
+
+    name: str = field(factory=lambda: socket.gethostname() or "peer")
+    data_dir: Path | None = None
+    listen: str = "127.0.0.1:0"
+    advertise: str | None = None
+    seeds: tuple[str, ...] = ()
+    zone: str = ""
+    cluster_key: str | None = field(default=None, repr=False)
+    cluster_key_file: Path | None = None
+    credentials: Path | None = None
+    socket: Path | None = None
+    placement: str = "process"
+    store: str | None = None
+    gossip_interval: float = 1.0
+    fanout: int = 1
+    max_skew: float = 60.0
+    horizon: float = 3600.0
+    ack_timeout: float = 5.0
+    buckets: Mapping[str, BucketSettings] = field(factory=dict)
+    config: Path | None = None
+
+    @property
+    def is_lone(self) -> bool:
+        """Whether this peer has no network: nothing listens, nobody is dialled."""
+        return not (self.cluster_key or self.cluster_key_file or self.credentials)
+
+    @property
+    def store_kind(self) -> str:
+        """The store in use: as set, else SQLite where there is a folder for it, else memory."""
+        return self.store or ("memory" if self.data_dir is None else "sqlite")
+
+    @property
+    def has_control_socket(self) -> bool:
+        """Whether the command line can reach this peer; one in memory that is alone has no use for it."""
+        return not (self.is_lone and self.socket is None and self.data_dir is None)
+
+    def check(self, given: frozenset[str]) -> None:
+        """Raise ConfigError for values that are right alone and wrong together.
+
+        `given` are the names that were set on purpose.
+        """
+        keys = [
+            name for name in ("cluster_key", "cluster_key_file", "credentials") if name in given
+        ]
+        if len(keys) > 1:
+            raise ConfigError(
+                f"{' and '.join(keys)} are set together; a peer has one membership: keep one of them"
+            )
+        useless = [name for name in ("seeds", "listen", "advertise") if name in given]
+        if self.is_lone and useless:
+            raise ConfigError(
+                f"{' and '.join(useless)} without a key: nothing listens and nobody is dialled; set "
+                "cluster_key (gossipsync keygen), cluster_key_file or credentials (gossipsync init)"
+            )
+        if self.store_kind != "memory" and self.data_dir is None:
+            raise ConfigError(f"store={self.store!r} needs a data_dir to keep its file in")
+        if self.advertise is not None and split_address(self.advertise)[0] in {"0.0.0.0", "::"}:  # noqa: S104 - compared, not bound
+            raise ConfigError(
+                f"advertise={self.advertise!r} is no address that others can dial; name this machine"
+            )
+        for name, bucket in self.buckets.items():
+            bucket.check(name)
+
+
+READERS: Final[Mapping[str, Callable[[object], object]]] = {
+    "name": readers.read_name,
+    "data_dir": readers.read_path,
+    "listen": readers.read_address,
+    "advertise": readers.read_address,
+    "seeds": readers.read_addresses,
+    "zone": readers.read_name,
+    "cluster_key": readers.read_secret_text,
+    "cluster_key_file": readers.read_path,
+    "credentials": readers.read_path,
+    "socket": readers.read_path,
+    "placement": readers.choice("process"),
+    "store": readers.choice("memory", "sqlite"),
+    "gossip_interval": readers.parse_duration,
+    "fanout": readers.read_positive_int,
+    "max_skew": readers.parse_duration,
+    "horizon": readers.parse_duration,
+    "ack_timeout": readers.parse_duration,
+}
+PATHS: Final = frozenset({"data_dir", "cluster_key_file", "credentials", "socket"})
+
+BUCKET_READERS: Final[Mapping[str, Callable[[object], object]]] = {
+    "kind": readers.read_kind,
+    "ttl": readers.parse_duration,
+    "deletes": readers.read_deletes,
+}
