@@ -13,8 +13,6 @@ from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import SignatureAlgorithmOID
 
 from gossipsync.core.model import strict
 from gossipsync.core.model.capability import Capability
@@ -34,6 +32,9 @@ __all__ = ["parse_authority", "read_invite", "read_member"]
 _EXTENSION_DEPTH = 2
 _INVITE_ID_BYTES = 16
 _MAX_CERTIFICATE_BYTES = 16 * 1024  # 64 patterns of 128 bytes, twice
+_SIGNATURE_BYTES = 64
+_SEQUENCE = bytes.fromhex("3082")  # two bytes of length follow: ours are never below 256 bytes
+_ALGORITHM = bytes.fromhex("300506032b6570 034100")  # OID 1.3.101.112; BIT STRING, 0 unused bits
 
 
 def parse_authority(der: bytes) -> x509.Certificate:
@@ -87,20 +88,33 @@ def read_invite(der: bytes, authority: x509.Certificate) -> tuple[EnrolTerms, Va
 
 
 def _parse(der: bytes, authority: x509.Certificate | None) -> x509.Certificate:
-    """A certificate that the authority (None: itself) signed, in the one encoding it has."""
-    if len(der) > _MAX_CERTIFICATE_BYTES:
-        raise ValueError("too large for a certificate")
+    """A certificate that the authority (None: itself) signed, in the one encoding it has.
+
+    The signature comes first: the parser of X.509 sees nothing of others' that ours did not sign.
+    """
+    if authority is not None:
+        _check_signature(der, public_key_of(authority))
     certificate = x509.load_der_x509_certificate(der)
-    signer = certificate if authority is None else authority
-    if certificate.issuer != signer.subject:
+    if authority is None:
+        _check_signature(der, public_key_of(certificate))
+    if certificate.issuer != (authority or certificate).subject:
         raise ValueError("the certificate names another authority")
-    if certificate.signature_algorithm_oid != SignatureAlgorithmOID.ED25519:
-        raise ValueError("the certificate is not signed with Ed25519")
-    if certificate.public_bytes(Encoding.DER) != der:
-        raise ValueError("the certificate is not in canonical form")
-    key = Ed25519PublicKey.from_public_bytes(public_key_of(signer))
-    key.verify(certificate.signature, certificate.tbs_certificate_bytes)
     return certificate
+
+
+def _check_signature(der: bytes, public_key: bytes) -> None:
+    """A certificate is SEQUENCE {signed part, algorithm, signature}; around the part we fix every byte.
+
+    Left to the parser, the count of unused bits of the signature could be altered unnoticed.
+    """
+    start, end = len(_SEQUENCE) + 2, len(der) - len(_ALGORITHM) - _SIGNATURE_BYTES
+    if not start < end < _MAX_CERTIFICATE_BYTES:
+        raise ValueError("not the size of a certificate")
+    head = _SEQUENCE + (len(der) - start).to_bytes(2, "big")
+    if der[:start] != head or der[end:-_SIGNATURE_BYTES] != _ALGORITHM:
+        raise ValueError("not a certificate signed with Ed25519, in canonical form")
+    key = Ed25519PublicKey.from_public_bytes(public_key)
+    key.verify(der[-_SIGNATURE_BYTES:], der[start:end])
 
 
 def _read(
