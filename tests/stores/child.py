@@ -4,6 +4,7 @@ import gc
 import itertools
 import os
 import resource
+import signal
 import sys
 from pathlib import Path
 
@@ -72,16 +73,29 @@ def fork(folder: str) -> None:
 
 
 def fork_and_outlive(folder: str) -> None:
-    """The child lives until stdin ends, longer than its parent; then it looks at the file itself."""
+    """The child lives until stdin ends, longer than its parent; then it looks at the file itself, and ends."""
     store = open_here(folder)
-    store.append("b", ORIGIN, 1, b"one")
+    store.append("b", ORIGIN, 1, bundle(1, 65536))
     store.commit()
     if os.fork() == 0:
-        say("forked")
+        say(os.getppid())
         sys.stdin.read()
         complain(lambda: open_here(folder))
     else:
+        signal.pause()
+
+
+def fork_and_close(folder: str) -> None:
+    """The same, but the parent ends as it should."""
+    store = open_here(folder)
+    store.append("b", ORIGIN, 1, bundle(1, 65536))
+    store.commit()
+    if os.fork() == 0:
         sys.stdin.read()
+    else:
+        store.close()
+        say("closed")
+        os._exit(0)
 
 
 def outgrow(folder: str) -> None:
@@ -128,6 +142,7 @@ def complain(use) -> bool:
 
 if __name__ == "__main__":
     what, where = sys.argv[1:]
-    {f.__name__: f for f in (hold, commit_for_ever, fork, fork_and_outlive, outgrow, fill_disk)}[
-        what
-    ](where)
+    {
+        f.__name__: f
+        for f in (hold, commit_for_ever, fork, fork_and_close, fork_and_outlive, outgrow, fill_disk)
+    }[what](where)

@@ -77,6 +77,8 @@ STRANGERS = {
     "malformed": lambda path: os.truncate(path, path.stat().st_size - 4096),
     "malformed ": lambda path: os.truncate(path, 4096),
     "malformed  ": lambda path: os.truncate(path, 1000),
+    # A free list that names a page in use: the next commit would overwrite it.
+    "page 2": overwrite(32, bytes([0, 0, 0, 2, 0, 0, 0, 1])),
     "row": edit("UPDATE journal SET bundle = zeroblob(300) WHERE seq = 7"),
     "does not continue": edit("DELETE FROM journal WHERE seq = 7"),
     "does not continue ": edit("UPDATE journal SET seq = 1000 WHERE seq = 7"),

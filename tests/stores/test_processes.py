@@ -100,7 +100,7 @@ def test_a_forked_child_does_no_harm(tmp_path):
 
 def test_a_forked_child_does_not_keep_the_folder_from_the_next_process(tmp_path):
     with running("fork_and_outlive", tmp_path) as process:
-        assert process.stdout.readline() == "forked\n"
+        assert int(process.stdout.readline()) == process.pid
         process.kill()
         process.wait()
         store = open_sqlite(tmp_path)
@@ -110,3 +110,20 @@ def test_a_forked_child_does_not_keep_the_folder_from_the_next_process(tmp_path)
         complaint = process.stdout.read()
     assert complaint.startswith("StoreError")
     assert "new process" in complaint
+
+
+def test_a_forked_child_that_ends_late_leaves_the_file_alone(tmp_path):
+    """SQLite, if it were let, would delete the WAL of a process that was killed since."""
+    with running("fork_and_close", tmp_path) as forked:
+        assert forked.stdout.readline() == "closed\n"
+        with running("commit_for_ever", tmp_path) as other:
+            acknowledged = [int(other.stdout.readline()) for _ in range(5)][-1]
+            other.kill()
+        wal = tmp_path / "journal.db-wal"
+        before = wal.stat()
+        forked.stdin.close()
+        assert forked.stdout.read() == ""  # it has ended
+        assert (wal.stat().st_ino, wal.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    store = open_sqlite(tmp_path)
+    assert len(list(store.load_bundles())) >= acknowledged
+    store.close()
