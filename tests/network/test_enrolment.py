@@ -176,3 +176,35 @@ async def test_an_invite_cannot_listen(issuer: Transport) -> None:
             await issuer.dial("127.0.0.1", listener.socket.getsockname()[1])
         nursery.cancel_scope.cancel()
     assert caught.value.reason is HandshakeReason.CERTIFICATE
+
+
+async def test_a_lost_answer_is_asked_for_again_with_the_same_key(
+    issuer: Transport, tmp_path: Path
+) -> None:
+    """The first address cuts the connection once the use is spent; the second gives the same use."""
+    async with listening(issuer) as (host, port), trio.open_nursery() as nursery:
+
+        async def relay_all_but_the_answer(stream: trio.SocketStream) -> None:
+            onward = await trio.open_tcp_stream(host, port)
+            async with stream, onward, trio.open_nursery() as ends:
+
+                async def forward() -> None:
+                    async for data in stream:
+                        await onward.send_all(data)
+
+                ends.start_soon(forward)
+                async for data in onward:
+                    if any((tmp_path / "net").glob("invites/*")):
+                        break
+                    await stream.send_all(data)
+                ends.cancel_scope.cancel()
+
+        (relay,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        nursery.start_soon(trio.serve_listeners, relay_all_but_the_answer, [relay])
+        relayed = f"127.0.0.1:{relay.socket.getsockname()[1]}"
+        text = create_invite(issuer.credentials, (relayed, f"127.0.0.1:{port}"))
+        joined = await redeem_invite(text, tmp_path / "new")
+        nursery.cancel_scope.cancel()
+    (use,) = (tmp_path / "net" / "invites").iterdir()
+    assert use.read_text() == joined.identity.peer_id.hex()
+    assert issuer.tally["enrolled"] == 2

@@ -21,6 +21,12 @@ LISTENER = PeerId(LISTENER_KEY.public_key().public_bytes_raw())
 CERTIFICATES = {DIALER: sha256(b"dialer's").digest(), LISTENER: sha256(b"listener's").digest()}
 DIALER_SAYS = LocalHello("ada", Epoch(7), "10.0.0.1:7946", "0.1.0")
 LISTENER_SAYS = LocalHello("bea", Epoch(9), None, "0.1.0")
+GOLDEN = [
+    "095f897ec05a1c52",
+    "f4ea97ef8e71459f",
+    "e04bf9e1b9e713c7",
+    "8a8367f910239ac2",
+]  # both HELLO frames, both AUTH frames, on 2026-11-21
 
 
 def verify(key: bytes, signature: bytes, message: bytes) -> bool:
@@ -207,3 +213,12 @@ def test_after_a_refusal_nothing_helps() -> None:
 def test_errors_survive_pickling() -> None:
     error = pickle.loads(pickle.dumps(HelloError(HelloReason.KEY, "why")))
     assert (error.reason, str(error)) == (HelloReason.KEY, "key: why")
+
+
+def test_the_bytes_are_those_of_version_1() -> None:
+    """Golden: Ed25519 is deterministic. Another implementation must send these very bytes."""
+    a, b = dialer(), listener()
+    a_auth, b_auth = a.receive(b.start()), b.receive(a.start())
+    digests = [sha256(data).hexdigest()[:16] for data in (a.start(), b.start(), a_auth, b_auth)]
+    assert a.start()[:8].hex() == "0000009f86010158"
+    assert digests == GOLDEN

@@ -1,12 +1,25 @@
 """Cluster keys: one text, one network; a typo is told."""
 
+from hashlib import sha256
+
 import pytest
 
 from gossipsync.errors import ConfigError
 from gossipsync.runtime.trust import Identity, X509Verifier, credentials_from_cluster_key, keygen
 from gossipsync.runtime.trust.cluster_key import derive_secrets
 
-KEY = "gsk1-" + "a" * 51 + "4bncy"  # 32 zero bytes and their checksum
+# Made by this code on 2026-11-21 from the bytes 0 … 31; a change here parts old and new instances.
+GOLDEN_KEY = "gsk1-aaaqeayeaudaocajbifqydiob4ibceqtcqkrmfyydenbwha5dyp5mo3l"
+GOLDEN_NETWORK = "c2b4c9da7ff477d4b7368d2a9dfed2d8c7046b6c758282158b5788b4c68db5df"
+GOLDEN_TOKEN_KEY = "71ad345eeca79753a1989b2f9fb1c41740a1855313ccf9ebf05bd1fdc265eb9c"
+GOLDEN_AUTHORITY = "7b8b93b55a17b30d77e598db381ab37c54611d33e35f9814f90ad34c828de1c6"
+
+
+def test_a_key_stands_for_the_same_network_for_ever() -> None:
+    credentials = credentials_from_cluster_key(GOLDEN_KEY, Identity.generate())
+    assert credentials.network_id.hex() == GOLDEN_NETWORK
+    assert credentials.token_key.hex() == GOLDEN_TOKEN_KEY
+    assert sha256(credentials.ca_certificate).hexdigest() == GOLDEN_AUTHORITY
 
 
 def test_keys_are_random_and_readable() -> None:
