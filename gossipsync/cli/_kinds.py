@@ -1,0 +1,98 @@
+"""Changing counters and sets: incr, sadd, srem.
+
+The bucket is made with that kind if nobody has announced it yet; on a bucket of another kind these are
+an error.
+"""
+
+import click
+
+from gossipsync.cli._options import Invocation, PeerCommand, ack_options
+from gossipsync.cli._receipts import RECEIPT_OUTPUT, print_receipt, write
+
+__all__ = ["incr", "sadd", "srem"]
+
+
+@click.command(
+    cls=PeerCommand,
+    context_settings={"ignore_unknown_options": True},
+    epilog="Example: gossipsync incr hits /index; gossipsync incr stock bolts -5",
+)
+@click.argument("bucket")
+@click.argument("key")
+@click.argument("amount", type=int, default=1)
+@ack_options
+@RECEIPT_OUTPUT
+@click.pass_obj
+def incr(
+    invocation: Invocation,
+    bucket: str,
+    key: str,
+    amount: int,
+    ack: int | str,
+    timeout_s: float | None,
+    output: str | None,
+) -> None:
+    """Add AMOUNT to a counter.
+
+    AMOUNT is 1 unless given, and may be negative. Prints the value as this peer now sees it. Additions on several peers at once all count.
+    """
+    receipt = write(invocation, "incr", ack, timeout_s, bucket=bucket, key=key, amount=amount)
+    if output is None:
+        click.echo(receipt["value"])
+    print_receipt(receipt, output)
+
+
+@click.command(cls=PeerCommand, epilog="Example: gossipsync sadd online room-1 ann ben")
+@click.argument("bucket")
+@click.argument("key")
+@click.argument("elements", nargs=-1, required=True)
+@ack_options
+@RECEIPT_OUTPUT
+@click.pass_obj
+def sadd(
+    invocation: Invocation,
+    bucket: str,
+    key: str,
+    elements: tuple[str, ...],
+    ack: int | str,
+    timeout_s: float | None,
+    output: str | None,
+) -> None:
+    """Add ELEMENTS to a set."""
+    _change_set(invocation, "sadd", bucket, key, elements, ack, timeout_s, output)
+
+
+@click.command(cls=PeerCommand, epilog="Example: gossipsync srem online room-1 ann")
+@click.argument("bucket")
+@click.argument("key")
+@click.argument("elements", nargs=-1, required=True)
+@ack_options
+@RECEIPT_OUTPUT
+@click.pass_obj
+def srem(
+    invocation: Invocation,
+    bucket: str,
+    key: str,
+    elements: tuple[str, ...],
+    ack: int | str,
+    timeout_s: float | None,
+    output: str | None,
+) -> None:
+    """Remove ELEMENTS from a set."""
+    _change_set(invocation, "srem", bucket, key, elements, ack, timeout_s, output)
+
+
+def _change_set(
+    invocation: Invocation,
+    operation: str,
+    bucket: str,
+    key: str,
+    elements: tuple[str, ...],
+    ack: int | str,
+    timeout_s: float | None,
+    output: str | None,
+) -> None:
+    receipt = write(
+        invocation, operation, ack, timeout_s, bucket=bucket, key=key, elements=list(elements)
+    )
+    print_receipt(receipt, output)

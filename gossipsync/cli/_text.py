@@ -1,0 +1,29 @@
+"""Text from other peers, made safe to show.
+
+Names, keys and values are whatever a peer signed: terminal escapes, line breaks, marks that reverse the
+reading order. Shown raw, they could forge a line of output or reprogram the reader's terminal.
+
+Invariant: what `shown` returns is one line of printable characters.
+"""
+
+import json
+
+__all__ = ["json_text", "shown"]
+
+
+def shown(text: object) -> str:
+    """The text with everything unprintable written as an escape sequence."""
+    raw = str(text)
+    # str.isprintable refuses exactly what must not reach a terminal: control and format characters
+    # (bidirectional marks among them), line separators, surrogates, private and unassigned code points.
+    if raw.isprintable():
+        return raw
+    from gossipsync.runtime.observe import escape
+
+    return escape(raw)
+
+
+def json_text(obj: object, *, indent: int | None = None) -> str:
+    """JSON of plain values in printable ASCII. Raises ValueError for NaN and infinities."""
+    text = json.dumps(obj, ensure_ascii=True, allow_nan=False, indent=indent)
+    return text.replace("\x7f", "\\u007f")  # the one control character that json leaves alone

@@ -1,0 +1,198 @@
+"""What can be asked over the control socket: each operation, from arguments to a result of plain data.
+
+The operations speak to the peer as an application in this process would, under its lock; what waits,
+waits in the caller's own task.
+
+Invariant: results hold what CBOR carries without tags; application values are encoded bytes.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import Final
+
+import attrs
+import trio
+
+from gossipsync.core.model.values import encode_value
+from gossipsync.errors import LocalError, WaitTimeoutError
+from gossipsync.runtime.control_arguments import Arguments
+from gossipsync.runtime.control_waits import ServedEngine, until
+from gossipsync.runtime.control_watch import watch
+from gossipsync.runtime.control_writes import delete, incr, put, sadd, srem
+
+__all__ = ["OPERATIONS", "Operation"]
+
+_ROWS_A_PART: Final = 500
+"""Rows in one part of a list: far below a frame's limit, large enough to be few."""
+
+SendPart = Callable[[object], Awaitable[None]]
+Operation = Callable[[ServedEngine, Arguments, SendPart], Awaitable[object]]
+
+
+async def _status(engine: ServedEngine, _: Arguments, __: SendPart) -> object:
+    with engine.lock:
+        status = engine.peer.status(engine.now())
+    return {
+        "status": {"schema": 1, **_fields(attrs.asdict(status))},
+        "has_seeds": bool(engine.settings.seeds),
+    }
+
+
+async def _members(engine: ServedEngine, _: Arguments, send_part: SendPart) -> object:
+    with engine.lock:
+        members = engine.peer.members(engine.now())
+    await _send_rows([_fields(attrs.asdict(member)) for member in members], send_part)
+    return len(members)
+
+
+async def _gossipinfo(engine: ServedEngine, arguments: Arguments, _: SendPart) -> object:
+    wanted = arguments.text_or_none("peer")
+    with engine.lock:
+        now = engine.now()
+        if wanted is None:
+            return _fields(engine.peer.gossip_info(now))
+        members = engine.peer.members(now)
+        info = _fields(engine.peer.gossip_info(now))
+    found = [row for row in members if wanted == row.name or row.peer_id.startswith(wanted)]
+    if not found:
+        raise LocalError(f"no member is called {wanted!r}; see gossipsync members")
+    ids = {row.peer_id for row in found}
+    return {"members": [_fields(attrs.asdict(row)) for row in found], **_about(info, ids)}
+
+
+async def _get(engine: ServedEngine, arguments: Arguments, _: SendPart) -> object:
+    bucket, key = arguments.text("bucket"), arguments.text("key")
+    field = arguments.text_or_none("field")
+    absent = {"found": False, "value": None}
+    replica = engine.peer.replicas.get(bucket)
+    if replica is None:
+        return absent
+    try:
+        value = replica.read(key, engine.now().wall_ms)
+        if field is not None:
+            if not isinstance(value, dict):
+                raise LocalError(f"the value of {key!r} has no fields; leave --field out")
+            value = value[field]
+    except KeyError:
+        return absent
+    if isinstance(value, frozenset):
+        value = sorted(value)
+    return {"found": True, "value": encode_value(value)}
+
+
+async def _keys(engine: ServedEngine, arguments: Arguments, send_part: SendPart) -> object:
+    bucket, prefix = arguments.text("bucket"), arguments.text("prefix")
+    with engine.lock:
+        replica = engine.peer.replicas.get(bucket)
+        keys = [] if replica is None else replica.keys(engine.now().wall_ms, prefix)
+    await _send_rows(keys, send_part)
+    return len(keys)
+
+
+async def _wait(engine: ServedEngine, arguments: Arguments, _: SendPart) -> object:
+    count = arguments.whole_or_none("members")
+    synced = arguments.flag("synced")
+    text = arguments.text_or_none("token")
+    peer = engine.peer
+    with engine.lock:
+        token = None if text is None else peer.parse_token(text, engine.now())
+
+    def missing() -> str | None:
+        if count is not None and (alive := _alive(engine)) < count:
+            return f"{alive} of {count} members are alive"
+        if synced and not peer.is_synced():
+            return "this peer still lacks what others have"
+        if token is not None and not peer.is_satisfied(token):
+            return "this peer has not seen all that the token stands for"
+        return None
+
+    with engine.lock:
+        peer.request_exchange(engine.now())
+        engine.wake()
+    if not await until(engine, lambda: missing() is None, arguments.seconds_or_none("timeout_s")):
+        with engine.lock:
+            what = missing()
+        raise WaitTimeoutError(what or "it came true a moment too late")
+    return None
+
+
+async def _token(engine: ServedEngine, _: Arguments, __: SendPart) -> object:
+    with engine.lock:
+        return {"token": engine.peer.token(engine.now())}
+
+
+async def _invite(engine: ServedEngine, arguments: Arguments, _: SendPart) -> object:
+    from gossipsync.runtime.trust import create_invite
+
+    return create_invite(
+        engine.transport.credentials,
+        engine.addresses,
+        name=arguments.text_or_none("name"),
+        globs=arguments.texts("buckets"),
+        uses=arguments.whole("uses"),
+        ttl=timedelta(seconds=arguments.seconds_or_none("ttl_s") or 0),
+    )
+
+
+async def _leave(engine: ServedEngine, _: Arguments, __: SendPart) -> object:
+    engine.request_close(leave=True)
+    # The end of the connection is the answer: then the peer has said goodbye.
+    await trio.sleep_forever()
+
+
+async def _close(engine: ServedEngine, _: Arguments, __: SendPart) -> object:
+    engine.request_close()
+    await trio.sleep_forever()
+
+
+OPERATIONS: Final[Mapping[str, Operation]] = {
+    "status": _status,
+    "members": _members,
+    "gossipinfo": _gossipinfo,
+    "get": _get,
+    "put": put,
+    "del": delete,
+    "incr": incr,
+    "sadd": sadd,
+    "srem": srem,
+    "keys": _keys,
+    "watch": watch,
+    "wait": _wait,
+    "token": _token,
+    "invite": _invite,
+    "leave": _leave,
+    "close": _close,
+}
+
+
+async def _send_rows(rows: Sequence[object], send_part: SendPart) -> None:
+    for start in range(0, len(rows), _ROWS_A_PART):
+        await send_part(list(rows[start : start + _ROWS_A_PART]))
+
+
+def _alive(engine: ServedEngine) -> int:
+    return sum(row.state == "alive" for row in engine.peer.members(engine.now()))
+
+
+def _about(info: Mapping[str, object], ids: set[str]) -> dict[str, object]:
+    """The parts of `gossip_info` whose rows name one of these peers."""
+    return {
+        name: [row for row in rows if isinstance(row, dict) and row.get("peer_id") in ids]
+        for name, rows in info.items()
+        if isinstance(rows, list)
+    }
+
+
+def _fields(data: Mapping[str, object]) -> dict[str, object]:
+    """attrs' and the core's data as what CBOR carries: tuples as lists, keys as text."""
+    return {str(name): _plain(part) for name, part in data.items()}
+
+
+def _plain(data: object) -> object:
+    if isinstance(data, Mapping):
+        return _fields(data)
+    if isinstance(data, list | tuple | set | frozenset):
+        return [_plain(part) for part in data]
+    if isinstance(data, bytes):
+        return data.hex()
+    return data

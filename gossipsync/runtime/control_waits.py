@@ -1,0 +1,75 @@
+"""Waiting inside the peer, for callers of the control socket.
+
+Invariant: a caller that goes away, or whose time is up, leaves no waiter behind.
+"""
+
+from collections.abc import Callable
+from threading import RLock
+from typing import Protocol
+
+import trio
+
+from gossipsync.core import Now, Peer
+from gossipsync.errors import ClosedError
+from gossipsync.runtime.settings import Settings
+from gossipsync.runtime.transport import Transport
+from gossipsync.runtime.waiters import Waiter, Waiters
+
+__all__ = ["ServedEngine", "until"]
+
+
+class ServedEngine(Protocol):
+    """What the control socket needs of the engine."""
+
+    @property
+    def settings(self) -> Settings: ...
+    @property
+    def lock(self) -> RLock: ...
+    @property
+    def peer(self) -> Peer: ...
+    @property
+    def waiters(self) -> Waiters: ...
+    @property
+    def transport(self) -> Transport: ...
+    @property
+    def addresses(self) -> tuple[str, ...]: ...
+    def now(self) -> Now:
+        """This moment on both clocks."""
+        ...
+
+    def wake(self) -> None:
+        """Have the peer drained soon."""
+        ...
+
+    def request_close(self, *, leave: bool = False) -> None:
+        """End the engine."""
+        ...
+
+
+async def until(
+    engine: ServedEngine,
+    is_met: Callable[[], bool],
+    timeout_s: float | None,
+    *,
+    bucket: str | None = None,
+) -> bool:
+    """Wait until `is_met`, asked under the lock, holds; False if it does not in time.
+
+    Raises what `is_met` raises, and ClosedError once the peer closes.
+    """
+    moved = trio.Event()
+    token = trio.lowlevel.current_trio_token()
+    waiter = Waiter(is_met, lambda: token.run_sync_soon(moved.set), bucket)
+    with engine.lock:
+        engine.waiters.add(waiter)
+    try:
+        with trio.move_on_after(float("inf") if timeout_s is None else timeout_s):
+            await moved.wait()
+    finally:
+        with engine.lock:
+            engine.waiters.discard(waiter)
+    if waiter.error is not None:
+        raise waiter.error
+    if engine.waiters.is_closed:
+        raise ClosedError("the peer has closed")
+    return moved.is_set()
