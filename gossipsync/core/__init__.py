@@ -1,1 +1,32 @@
 """The sans-IO core: no clock, entropy, socket, file, thread or log line of its own."""
+
+from gossipsync.core._peer import BucketStatus, LinkPeer, MemberStatus, Peer, PeerStatus, Written
+from gossipsync.core.model.bucket import BucketRules, Deletes, Kind
+from gossipsync.core.model.config import PeerConfig
+from gossipsync.core.model.limits import Limits
+from gossipsync.core.model.now import Now
+from gossipsync.core.replication.changes import ChangeLog
+from gossipsync.core.replication.draft import NO_EXPIRY, Draft
+from gossipsync.core.replication.replica import Provenance, Replica
+from gossipsync.core.replication.tokens import Token
+
+__all__ = [
+    "NO_EXPIRY",
+    "BucketRules",
+    "BucketStatus",
+    "ChangeLog",
+    "Deletes",
+    "Draft",
+    "Kind",
+    "Limits",
+    "LinkPeer",
+    "MemberStatus",
+    "Now",
+    "Peer",
+    "PeerConfig",
+    "PeerStatus",
+    "Provenance",
+    "Replica",
+    "Token",
+    "Written",
+]

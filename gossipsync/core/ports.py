@@ -77,5 +77,3 @@ class Rng(Protocol):
     def sample(self, population: list[PeerId], k: int) -> list[PeerId]:
         """k different elements."""
         ...
-
-

@@ -57,18 +57,21 @@ class Announcement:
 
     def precedes(self, other: Announcement) -> bool:
         """Does this one hold where both were announced?"""
-        return (self.since, strict.encode(self.parts())) < (other.since, strict.encode(other.parts()))
+        return (self.since, strict.encode(self.parts())) < (
+            other.since,
+            strict.encode(other.parts()),
+        )
 
 
 def parse_announcement(parts: object) -> Announcement:
     """Raises strict.MalformedError unless `parts` is an announcement."""
     match parts:
-        case (int(kind), int(deletes), ttl, history, int(since)):
+        case (int(kind), int(deletes), int() | None as ttl, int() | None as history, int(since)):
             pass
         case _:
             raise strict.MalformedError("bad announcement")
     for span in (ttl, history):
-        if span is not None and (type(span) is not int or not 0 < span < 1 << 53):
+        if span is not None and not 0 < span < 1 << 53:
             raise strict.MalformedError("bad span in an announcement")
     if not 0 <= since < 1 << 63:
         raise strict.MalformedError("bad stamp in an announcement")
@@ -83,7 +86,11 @@ def parse_announcement(parts: object) -> Announcement:
 
 def check_bucket_name(name: object) -> str:
     """Raises ValueError unless `name` is 1–128 bytes of printable text."""
-    if type(name) is not str or not 1 <= len(name) <= MAX_BUCKET_NAME_BYTES or not name.isprintable():
+    if (
+        type(name) is not str
+        or not 1 <= len(name) <= MAX_BUCKET_NAME_BYTES
+        or not name.isprintable()
+    ):
         raise ValueError("a bucket's name is 1–128 bytes of printable text")
     if len(name.encode()) > MAX_BUCKET_NAME_BYTES:
         raise ValueError("a bucket's name is 1–128 bytes of printable text")

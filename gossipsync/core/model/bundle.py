@@ -84,11 +84,35 @@ def build_header(
     log_hlc: Hlc,
 ) -> Header:
     """A header of our own, ready to sign."""
-    parts = (FORMAT, network, bucket, announcement.parts(), peer, epoch, index, previous, count, root, log_hlc, 0, 0)
+    parts = (
+        FORMAT,
+        network,
+        bucket,
+        announcement.parts(),
+        peer,
+        epoch,
+        index,
+        previous,
+        count,
+        root,
+        log_hlc,
+        0,
+        0,
+    )
     data = strict.encode(parts)
     origin = origin_of(peer, epoch)
     return Header(
-        network, bucket, announcement, origin, index, previous, count, root, log_hlc, data, sha256(data).digest()
+        network,
+        bucket,
+        announcement,
+        origin,
+        index,
+        previous,
+        count,
+        root,
+        log_hlc,
+        data,
+        sha256(data).digest(),
     )
 
 
@@ -103,7 +127,12 @@ def parse_header(data: bytes) -> Header:
         case _:
             raise strict.MalformedError("not a bundle header of format 1")
     lengths_fine = len(network) == len(peer) == len(previous) == len(root) == 32
-    numbers_fine = 0 < epoch < MAX_INT and 0 < index < MAX_INT and 0 < count < MAX_INT and MIN_TIME <= log_hlc < MAX_INT
+    numbers_fine = (
+        0 < epoch < MAX_INT
+        and 0 < index < MAX_INT
+        and 0 < count < MAX_INT
+        and MIN_TIME <= log_hlc < MAX_INT
+    )
     if not lengths_fine or not numbers_fine or control != 0 or encoding != 0:
         raise strict.MalformedError("a header part is out of its bounds")
     try:

@@ -62,7 +62,9 @@ class Entry(NamedTuple):
     data: bytes
 
 
-def encode_entry(key: str, field: Field, op: Op, stamp: Hlc, expires: int | None, value: bytes | None) -> bytes:
+def encode_entry(
+    key: str, field: Field, op: Op, stamp: Hlc, expires: int | None, value: bytes | None
+) -> bytes:
     """The bytes of an entry."""
     return cbor2.dumps((key, field, int(op), stamp, expires, value))
 

@@ -27,7 +27,10 @@ _EPOCH_RANDOM_BITS: Final = 15
 
 def new_epoch(wall_ms: int, random_bits: int) -> Epoch:
     """A fresh epoch from the wall clock and at least 15 random bits."""
-    return Epoch((wall_ms & (1 << 48) - 1) << _EPOCH_RANDOM_BITS | random_bits & (1 << _EPOCH_RANDOM_BITS) - 1)
+    return Epoch(
+        (wall_ms & (1 << 48) - 1) << _EPOCH_RANDOM_BITS
+        | random_bits & (1 << _EPOCH_RANDOM_BITS) - 1
+    )
 
 
 def epoch_wall_ms(epoch: Epoch) -> int:

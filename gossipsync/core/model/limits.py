@@ -63,5 +63,5 @@ class Limits:
     """Keys in the change log that watchers read from; one that lags further is brought up to date from the state."""
     links: int = 256
     """Links that others may open to us, above what we ask for ourselves."""
-    wanted_span_s: float = 2.0
+    wanted_span_s: float = 10.0
     """How long one member may take to answer a request before another is asked."""

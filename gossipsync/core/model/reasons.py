@@ -29,11 +29,13 @@ class Reason(StrEnum):
     CREDENTIAL = "credential"
 
 
-SENDERS_FAULT = frozenset({Reason.MALFORMED, Reason.OVERSIZE, Reason.NETWORK, Reason.SIGNATURE, Reason.MERKLE, Reason.KEY})
+SENDERS_FAULT = frozenset(
+    {Reason.MALFORMED, Reason.OVERSIZE, Reason.NETWORK, Reason.SIGNATURE, Reason.MERKLE, Reason.KEY}
+)
 """Faults that the sender alone can have made: an honest relay verifies before it passes on."""
 
 
-class Warning_(StrEnum):
+class WarningCode(StrEnum):
     """What `status` warns of."""
 
     BEHIND = "behind"

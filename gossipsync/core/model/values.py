@@ -38,10 +38,14 @@ def _check(value: object, depth: int) -> None:
         return
     if kind is int:
         if not -_INT_LIMIT <= value < _INT_LIMIT:  # type: ignore[operator]
-            raise ValueTypeError("integers must lie within -2**63 and 2**63 - 1; store a larger one as str")
+            raise ValueTypeError(
+                "integers must lie within -2**63 and 2**63 - 1; store a larger one as str"
+            )
         return
     if depth >= MAX_VALUE_DEPTH:
-        raise ValueTypeError(f"values may nest {MAX_VALUE_DEPTH} levels deep at most (is this one cyclic?)")
+        raise ValueTypeError(
+            f"values may nest {MAX_VALUE_DEPTH} levels deep at most (is this one cyclic?)"
+        )
     if isinstance(value, dict) and kind is dict:
         for key, part in value.items():
             if type(key) is not str:
@@ -73,4 +77,6 @@ def decode_value(data: bytes) -> object:
             strict_hashable_types=True,
         )
     except (cbor2.CBORError, ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise RemoteError(f"a stored value is not valid CBOR ({error}); its origin wrote it so: overwrite or delete it") from error
+        raise RemoteError(
+            f"a stored value is not valid CBOR ({error}); its origin wrote it so: overwrite or delete it"
+        ) from error

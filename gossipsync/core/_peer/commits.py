@@ -1,0 +1,254 @@
+"""Commits: own writes sealed, made durable, sent and acknowledged; and what others' stores confirm.
+
+Order: seal → store → commit → send. A bundle of ours leaves this peer only after its commit, so nobody ever holds what a crash
+here could make us write differently again. One commit is under way at a time; what comes meanwhile goes with the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from attrs import define, field
+
+from gossipsync.core._peer.context import Context, Link
+from gossipsync.core.model.effects import Commit
+from gossipsync.core.model.events import StoreFailed, StoreRecovered
+from gossipsync.core.model.ids import LinkId, Origin, PeerId, origin_of, peer_of
+from gossipsync.core.replication.lines import LineKey
+from gossipsync.core.replication.sealing import Sealer
+from gossipsync.core.wire.messages import Push, Stored, encode_message
+
+_RETRY_S = 1.0
+"""How long after a failed commit the next is tried."""
+_PUSH_BYTES = 512 << 10
+"""Bundles in one push message, in bytes: half a frame."""
+
+
+@define
+class _UnderWay:
+    ticket: int
+    own: list[tuple[Origin, bytes]]
+    lines: dict[LineKey, int]
+    pending_bytes: int
+
+
+@define(eq=False)
+class Commits:
+    """Durability of one peer's state, and its fresh bundles on their way out."""
+
+    _ctx: Context
+    _sealer: Sealer
+    is_failing: bool = False
+    pending_bytes: int = 0
+    """Own writes not yet committed."""
+    _unsealed_bytes: int = 0
+    _own: list[tuple[Origin, bytes]] = field(factory=list)
+    _dirty: dict[LineKey, int] = field(factory=dict)
+    _has_heads: bool = False
+    _under_way: _UnderWay | None = None
+    _retry_s: float | None = None
+    _ticket: int = 0
+    _stored: dict[LineKey, int] = field(factory=dict)
+    _acks: dict[PeerId, dict[str, int]] = field(factory=dict)
+    _pushes: dict[LinkId, list[tuple[Origin, bytes]]] = field(factory=dict)
+
+    # -- towards the store -----------------------------------------------------------------------------------
+
+    def wrote(self, size_bytes: int) -> None:
+        """Own writes went to the sealer."""
+        self.pending_bytes += size_bytes
+
+    def applied(self, key: LineKey) -> None:
+        """A bundle went to the store's buffer."""
+        self._dirty[key] = self._ctx.logs.index(key)
+
+    def put_head(self, name: str, value: bytes | None) -> None:
+        """Have a small named value stored with the next commit."""
+        self._ctx.store.put_head(name, value)
+        self._has_heads = True
+
+    def loaded(self, key: LineKey) -> None:
+        """A log came from the store."""
+        self._stored[key] = self._ctx.logs.index(key)
+
+    def seal(self, *, everything: bool = False) -> None:
+        """Sign what is due and hand it to the store."""
+        ctx = self._ctx
+        idle = everything or self._under_way is None
+        while buckets := self._sealer.buckets_due(ctx.now.mono_s, idle=idle):
+            for bucket in buckets:
+                replica = ctx.replicas[bucket]
+                bundle = self._sealer.seal(bucket, ctx.origin, replica.announcement)
+                replica.is_announced = True
+                data = bundle.encode()
+                key = (bucket, ctx.origin)
+                if ctx.logs.find(key) is None:
+                    ctx.name_line(key)
+                ctx.logs.append(bundle, ctx.peer_id)
+                ctx.store.append(bucket, ctx.origin, bundle.header.index, data)
+                self._own.append((ctx.origin, data))
+                self.applied(key)
+
+    def commit(self) -> Commit | None:
+        """The next commit to carry out, if anything waits and none is under way."""
+        if self._under_way is not None or not (self._dirty or self._has_heads):
+            return None
+        if self._retry_s is not None and self._ctx.now.mono_s < self._retry_s:
+            return None
+        self._ticket += 1
+        pending = (
+            self.pending_bytes
+            if self._sealer.is_empty()
+            else sum(len(data) for _, data in self._own)
+        )
+        self._under_way = _UnderWay(self._ticket, self._own, self._dirty, pending)
+        self._own, self._dirty, self._has_heads = [], {}, False
+        return Commit(self._ticket)
+
+    def committed(self, ticket: int) -> None:
+        """The store has it: send what is ours, and tell origins that theirs is stored."""
+        done = self._under_way
+        if done is None or done.ticket != ticket:
+            return
+        self._under_way, self._retry_s = None, None
+        if self.is_failing:
+            self.is_failing = False
+            self._ctx.emit(StoreRecovered())
+        self.pending_bytes = max(0, self.pending_bytes - done.pending_bytes)
+        if self._sealer.is_empty() and not self._own:
+            self.pending_bytes = 0
+        self._stored.update(done.lines)
+        for origin, data in done.own:
+            self._push_to(self._ctx.links.values(), origin, data)
+        self._tell_stored(done.lines)
+
+    def failed(self, ticket: int, detail: str) -> None:
+        """The store could not: keep everything and try again soon."""
+        done = self._under_way
+        if done is None or done.ticket != ticket:
+            return
+        self._under_way, self._retry_s = None, self._ctx.now.mono_s + _RETRY_S
+        self._own = done.own + self._own
+        self._dirty = {**done.lines, **self._dirty}
+        self._has_heads = True
+        if not self.is_failing:
+            self.is_failing = True
+            self._ctx.emit(StoreFailed(detail))
+
+    def next_deadline(self) -> float | None:
+        """When to seal, or to try the store again."""
+        moments = [moment for moment in (self._sealer.due_s(), self._retry_s) if moment is not None]
+        return min(moments, default=None)
+
+    @property
+    def is_idle(self) -> bool:
+        """Is everything sealed, committed and handed out?"""
+        return (
+            self._under_way is None
+            and self._sealer.is_empty()
+            and not self._own
+            and not self._dirty
+        )
+
+    # -- acknowledgements ------------------------------------------------------------------------------------
+
+    def stored(self, key: LineKey) -> int:
+        """The last bundle of a log that our own store holds."""
+        return self._stored.get(key, 0)
+
+    def acked_by(self, bucket: str, index: int) -> list[PeerId]:
+        """Members that have stored our current epoch's log up to a number."""
+        return [peer for peer, buckets in self._acks.items() if buckets.get(bucket, 0) >= index]
+
+    def acked_index(self, peer: PeerId) -> int | None:
+        """Bundles of our current epoch that a member has not confirmed; None where it has confirmed nothing."""
+        acks = self._acks.get(peer)
+        if acks is None:
+            return None
+        return sum(
+            self._ctx.logs.index((bucket, self._ctx.origin)) - index
+            for bucket, index in acks.items()
+        )
+
+    def on_stored(self, link: Link, message: Stored) -> None:
+        """A member says on its own link what it has stored of ours."""
+        for bucket, origin, index in message.lines:
+            if origin == self._ctx.origin and index <= self._ctx.logs.index(
+                (bucket, self._ctx.origin)
+            ):
+                acks = self._acks.setdefault(link.peer, {})
+                acks[bucket] = max(index, acks.get(bucket, 0))
+
+    def epoch_closed(self) -> None:
+        """Acks are for the current epoch only."""
+        self._acks.clear()
+
+    def greet(self, link: Link) -> None:
+        """Tell a new link what we have stored of its own."""
+        origin = origin_of(link.peer, link.epoch)
+        lines = {(bucket, origin): self.stored((bucket, origin)) for bucket in self._ctx.replicas}
+        self._tell_stored({key: index for key, index in lines.items() if index})
+
+    def _tell_stored(self, lines: dict[LineKey, int]) -> None:
+        told: dict[PeerId, list[tuple[str, bytes, int]]] = {}
+        for (bucket, origin), index in lines.items():
+            told.setdefault(peer_of(origin), []).append((bucket, origin, index))
+        for peer, stored in told.items():
+            link = self._ctx.by_peer.get(peer)
+            if link is not None:
+                self._ctx.send(link, Stored(tuple(stored)))
+
+    # -- pushing ---------------------------------------------------------------------------------------------
+
+    def relay(self, source: Link, origin: Origin, data: bytes) -> None:
+        """Pass on a fresh bundle of another's, to those not known to get it elsewhere."""
+        is_sparse = len(self._ctx.members) + 1 > self._ctx.config.full_mesh
+        targets = [
+            link
+            for link in self._ctx.links.values()
+            if link is not source
+            and link.peer != peer_of(origin)
+            and (origin in link.eager or (is_sparse and origin not in link.lazy))
+        ]
+        self._push_to(targets, origin, data)
+
+    def _push_to(self, links: Iterable[Link], origin: Origin, data: bytes) -> None:
+        ctx = self._ctx
+        if not ctx.config.push:
+            return
+        for link in links:
+            if origin in link.lazy or link.is_closing:
+                continue
+            if link.queued_bytes > ctx.config.limits.link_queue_bytes:
+                ctx.counters["push-skipped"] += 1  # it will ask in its next exchange
+                continue
+            self._pushes.setdefault(link.id, []).append((origin, data))
+
+    def flush(self) -> None:
+        """Send what is fresh, many bundles a message; one encoding serves all links that get the same."""
+        ctx = self._ctx
+        encoded: dict[tuple[int, ...], bytes] = {}
+        pushes, self._pushes = self._pushes, {}
+        for link_id, bundles in pushes.items():
+            link = ctx.links.get(link_id)
+            if link is None:
+                continue
+            ctx.tell_credentials(link, {peer_of(origin) for origin, _ in bundles})
+            for part in _parts([data for _, data in bundles]):
+                name = tuple(map(id, part))
+                if name not in encoded:
+                    encoded[name] = encode_message(Push(tuple(part)))
+                ctx.send_payload(link, encoded[name], "Push")
+
+
+def _parts(datas: list[bytes]) -> list[list[bytes]]:
+    """Cut into runs that fit one push message."""
+    parts: list[list[bytes]] = [[]]
+    size = 0
+    for data in datas:
+        if parts[-1] and size + len(data) > _PUSH_BYTES:
+            parts.append([])
+            size = 0
+        parts[-1].append(data)
+        size += len(data)
+    return parts

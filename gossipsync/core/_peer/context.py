@@ -1,0 +1,210 @@
+"""What the parts of a peer share: its settings, its state, and the effects they ask for."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterable
+
+from attrs import define, field
+
+from gossipsync.core.membership.dialling import Dialler
+from gossipsync.core.membership.members import Members
+from gossipsync.core.model.bucket import Announcement
+from gossipsync.core.model.capability import Capability
+from gossipsync.core.model.config import PeerConfig
+from gossipsync.core.model.effects import Effect, Emit, HangUp, Send
+from gossipsync.core.model.entry import Entry, decode_entries
+from gossipsync.core.model.events import Event, Refused
+from gossipsync.core.model.hlc import HybridClock
+from gossipsync.core.model.ids import Epoch, LinkId, Origin, PeerId
+from gossipsync.core.model.now import Now
+from gossipsync.core.model.reasons import SENDERS_FAULT, Reason
+from gossipsync.core.ports import Rng, Sign, Store, Verifier
+from gossipsync.core.replication.fetching import Fetcher
+from gossipsync.core.replication.lines import LineKey
+from gossipsync.core.replication.logs import LogBook
+from gossipsync.core.replication.replica import Replica
+from gossipsync.core.replication.tokens import LineId, line_id
+from gossipsync.core.wire.framing import FrameReader, frame
+from gossipsync.core.wire.messages import Credentials, Message, encode_message
+
+
+@define(eq=False)
+class Exchange:
+    """One conversation about what both have."""
+
+    number: int
+    started_s: float
+    is_mine: bool
+    sent_wall_ms: int = 0
+    sum: bytes = b""
+    """What stood for our lines when we opened it."""
+    seq: int = 0
+
+
+@define(eq=False)
+class Link:
+    """One live connection to a peer that has proven its key."""
+
+    id: LinkId
+    peer: PeerId
+    name: str
+    epoch: Epoch
+    address: str | None
+    is_dialer: bool
+    dialled: str | None
+    reader: FrameReader
+    opened_s: float
+    heard_s: float
+    is_transient: bool = False
+    """Opened for one exchange, not to stay."""
+    is_closing: bool = False
+    queued_bytes: int = 0
+    sent_bytes: int = 0
+    received_bytes: int = 0
+    allowance: float = 0.0
+    """Messages it may still send at once."""
+    allowance_s: float = 0.0
+    base: bytes = b""
+    """What stood for all lines when both were last equal."""
+    base_seq: int = 0
+    told_presence_seq: int = 0
+    told_credentials: set[PeerId] = field(factory=set)
+    eager: set[Origin] = field(factory=set)
+    """Others' origins whose fresh bundles it asked us for."""
+    lazy: set[Origin] = field(factory=set)
+    """Others' origins whose bundles it gets elsewhere."""
+    exchanges: dict[int, Exchange] = field(factory=dict)
+    next_exchange: int = 0
+    goals: dict[LineKey, int] = field(factory=dict)
+    """How far its lines were when last compared, where ours were behind."""
+    was_compared: bool = False
+    offset_ms: int | None = None
+    """Its clock minus ours."""
+
+    @property
+    def is_synced(self) -> bool:
+        """Have we got all that it had when we compared?"""
+        return self.was_compared and not self.goals
+
+
+@define(eq=False)
+class Context:
+    """The shared state of one peer. Not a mediator: it has no behaviour but counting, sending and refusing."""
+
+    config: PeerConfig
+    peer_id: PeerId
+    origin: Origin
+    sign: Sign
+    credential: bytes
+    verifier: Verifier
+    store: Store
+    rng: Rng
+    now: Now
+    clock: HybridClock
+    logs: LogBook
+    fetcher: Fetcher
+    members: Members
+    dialler: Dialler
+    started_s: float
+    replicas: dict[str, Replica] = field(factory=dict)
+    links: dict[LinkId, Link] = field(factory=dict)
+    by_peer: dict[PeerId, Link] = field(factory=dict)
+    credentials: dict[PeerId, tuple[bytes, Capability]] = field(factory=dict)
+    effects: deque[Effect] = field(factory=deque)
+    counters: Counter[str] = field(factory=Counter)
+    traffic: Counter[str] = field(factory=Counter)
+    changed_buckets: set[str] = field(factory=set)
+    mismatched: set[str] = field(factory=set)
+    """Buckets for which peers announced different rules."""
+    lags_s: deque[float] = field(factory=lambda: deque(maxlen=512))
+    """Age of fresh bundles when they were applied, by both clocks."""
+    has_moved: bool = False
+    """May something that somebody waits for have come true?"""
+    line_ids: dict[LineId, LineKey] = field(factory=dict)
+
+    def emit(self, event: Event) -> None:
+        """Tell the application and the log."""
+        self.effects.append(Emit(event))
+
+    def send(self, link: Link, message: Message) -> None:
+        """Hand a message to a link."""
+        self.send_payload(link, encode_message(message), type(message).__name__)
+
+    def send_payload(self, link: Link, payload: bytes, kind: str) -> None:
+        """Hand an encoded message to a link."""
+        if link.is_closing:
+            return
+        data = frame(payload)
+        link.queued_bytes += len(data)
+        link.sent_bytes += len(data)
+        self.traffic["sent_bytes"] += len(data)
+        self.traffic[f"sent_{kind.lower()}_bytes"] += len(data)
+        self.effects.append(Send(link.id, data))
+
+    def refuse(self, link: Link | None, reason: Reason, detail: str) -> None:
+        """Count a refusal; hang up where the sender alone can be at fault."""
+        self.counters[reason] += 1
+        if reason is Reason.HELD:
+            return
+        self.emit(
+            Refused(
+                None if link is None else link.id,
+                None if link is None else link.peer,
+                reason,
+                detail,
+            )
+        )
+        if link is not None and reason in SENDERS_FAULT:
+            self.hang_up(link, reason)
+
+    def tell_credentials(self, link: Link, peers: Iterable[PeerId]) -> None:
+        """Show a link the certificates that it will need, once."""
+        needed = {
+            peer for peer in peers if peer not in link.told_credentials and peer in self.credentials
+        }
+        if needed:
+            link.told_credentials |= needed
+            self.send(
+                link, Credentials(tuple(self.credentials[peer][0] for peer in sorted(needed)))
+            )
+
+    def hang_up(self, link: Link, reason: str) -> None:
+        """Close a link after what was sent before."""
+        if not link.is_closing:
+            link.is_closing = True
+            self.effects.append(HangUp(link.id, reason))
+
+    def rights_of(self, peer: PeerId) -> Capability | None:
+        """What a peer's certificate lets it do; None where it has shown none."""
+        known = self.credentials.get(peer)
+        return None if known is None else known[1]
+
+    def recover(self, bucket: str, origin: Origin, index: int) -> list[Entry]:
+        """The entries of a kept bundle."""
+        log = self.logs.find((bucket, origin))
+        return [] if log is None or index > log.index else decode_entries(log.bundles[index - 1][2])
+
+    def sender_of(self, bucket: str, origin: Origin, index: int) -> PeerId:
+        """Who handed us a bundle; ourselves where it is our own."""
+        log = self.logs.find((bucket, origin))
+        return self.peer_id if log is None or index > log.index else log.senders[index - 1]
+
+    def new_replica(self, bucket: str, announcement: Announcement) -> Replica:
+        """An empty replica of a bucket not seen before."""
+        replica = self.replicas[bucket] = Replica(
+            bucket,
+            announcement,
+            change_limit=self.config.limits.change_keys,
+            recover=self.recover,
+            sender=self.sender_of,
+        )
+        return replica
+
+    def moved(self, bucket: str) -> None:
+        """Something in a bucket may look different now."""
+        self.changed_buckets.add(bucket)
+
+    def name_line(self, key: LineKey) -> None:
+        """Let tokens find a log by its short name."""
+        self.line_ids.setdefault(line_id(*key), key)

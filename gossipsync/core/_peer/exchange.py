@@ -1,0 +1,255 @@
+"""Exchanges: two peers compare what they have, and each pulls what it lacks.
+
+Three depths: equal sums end it at once; lines changed since both were last equal; sums over ranges of the origins, descending
+where they differ. Comparing alternates strictly, so each step has one answer, and a step that asks for nothing is the last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice
+from typing import Final
+
+from attrs import define, field
+
+from gossipsync.core._peer.context import Context, Exchange, Link
+from gossipsync.core._peer.ingest import Ingest
+from gossipsync.core.model.ids import Origin, peer_of
+from gossipsync.core.model.reasons import Reason
+from gossipsync.core.replication.deltas import Span, build_delta
+from gossipsync.core.replication.lines import DEPTH, Line, LineKey, Range
+from gossipsync.core.wire.messages import Compare, Delta, Digest, Equal, Push, Want, WireLine
+
+PATIENCE: Final = 5.0
+"""Gossip intervals (at least as many seconds) that an exchange may take before its link counts as dead."""
+
+
+@define
+class _Step:
+    """A comparing step being put together, bounded in lines."""
+
+    room: int
+    ranges: list[Range] = field(factory=list)
+    asked: list[bytes] = field(factory=list)
+    lines: list[Line] = field(factory=list)
+    answers: list[Line] = field(factory=list)
+
+    def ask(self, prefix: bytes, lines: list[Line]) -> None:
+        if len(lines) <= self.room:
+            self.room -= len(lines)
+            self.asked.append(prefix)
+            self.lines += lines
+
+    def answer(self, lines: Iterable[Line]) -> None:
+        for line in lines:
+            if self.room <= 0:
+                return
+            self.room -= 1
+            self.answers.append(line)
+
+    def message(self, number: int, *, is_since_base: bool = False) -> Compare:
+        return Compare(
+            number,
+            tuple(self.ranges),
+            is_since_base,
+            tuple(self.asked),
+            tuple(self.lines),
+            tuple(self.answers),
+        )
+
+
+class Exchanges:
+    """All conversations of one peer."""
+
+    def __init__(self, ctx: Context, ingest: Ingest) -> None:
+        self._ctx = ctx
+        self._ingest = ingest
+
+    def start(self, link: Link) -> None:
+        """Open an exchange, unless one of ours is under way on this link."""
+        ctx = self._ctx
+        if link.is_closing or any(exchange.is_mine for exchange in link.exchanges.values()):
+            return
+        # The dialer's numbers are odd and the listener's even, so that one number never means two exchanges.
+        link.next_exchange += 2
+        number = link.next_exchange + link.is_dialer
+        total, lines = ctx.logs.lines.digest(), ctx.logs.lines
+        link.exchanges[number] = Exchange(
+            number, ctx.now.mono_s, True, ctx.now.wall_ms, total, lines.seq
+        )
+        ctx.traffic["exchanges"] += 1
+        ctx.send(link, Digest(number, total, link.base, ctx.now.wall_ms))
+
+    def timed_out(self, link: Link) -> bool:
+        """Has this link left an exchange unanswered, with nothing heard since?"""
+        patience = max(PATIENCE, PATIENCE * self._ctx.config.gossip_interval_s)
+        late = [
+            number
+            for number, x in link.exchanges.items()
+            if self._ctx.now.mono_s - x.started_s > patience
+        ]
+        silent = any(
+            link.exchanges[number].is_mine and link.heard_s < link.exchanges[number].started_s
+            for number in late
+        )
+        for number in late:
+            del link.exchanges[number]
+        return silent
+
+    # -- comparing -------------------------------------------------------------------------------------------
+
+    def on_digest(self, link: Link, message: Digest) -> None:
+        """Somebody opens an exchange."""
+        ctx, lines = self._ctx, self._ctx.logs.lines
+        if message.sum == lines.digest():
+            ctx.send(link, Equal(message.exchange, ctx.now.wall_ms))
+            self._equal(link, message.sum, lines.seq)
+            return
+        theirs = sum(not exchange.is_mine for exchange in link.exchanges.values())
+        if theirs >= ctx.config.limits.exchanges_per_link or message.exchange in link.exchanges:
+            ctx.refuse(link, Reason.LIMIT, "too many exchanges at once")
+            return
+        link.exchanges[message.exchange] = Exchange(message.exchange, ctx.now.mono_s, False)
+        ctx.send(link, self._first_step(link, message))
+
+    def _first_step(self, link: Link, message: Digest) -> Compare:
+        lines, limits = self._ctx.logs.lines, self._ctx.config.limits
+        step = _Step(limits.digest_lines)
+        if message.base and message.base == link.base:
+            changed = list(islice(lines.changed_since(link.base_seq), limits.digest_lines + 1))
+            if len(changed) <= limits.digest_lines:
+                step.lines = changed
+                return step.message(message.exchange, is_since_base=True)
+        if len(lines) <= limits.leaf_lines:
+            step.ask(b"", lines.lines_in(b""))
+        else:
+            step.ranges = lines.children(b"")
+        return step.message(message.exchange)
+
+    def on_equal(self, link: Link, message: Equal) -> None:
+        """The other has the same as we had when we asked."""
+        exchange = link.exchanges.pop(message.exchange, None)
+        if exchange is None or not exchange.is_mine:
+            self._ctx.refuse(link, Reason.UNSOLICITED, "an answer to no digest")
+            return
+        middle_ms = (exchange.sent_wall_ms + self._ctx.now.wall_ms) // 2
+        link.offset_ms = message.wall_ms - middle_ms
+        self._equal(link, exchange.sum, exchange.seq)
+
+    def _equal(self, link: Link, total: bytes, seq: int) -> None:
+        """Both had the same at that moment: the base for the next comparison."""
+        link.base = total
+        link.base_seq = seq
+        link.was_compared = True
+        link.goals.clear()
+
+    def on_compare(self, link: Link, message: Compare) -> None:
+        """One step: note where the other is ahead, answer where we are, and descend where sums differ."""
+        ctx = self._ctx
+        if message.exchange not in link.exchanges:
+            ctx.refuse(link, Reason.UNSOLICITED, "a comparison in no exchange")
+            return
+        if len(message.lines) + len(message.answers) > ctx.config.limits.digest_lines:
+            ctx.refuse(link, Reason.OVERSIZE, "too many lines in one message")
+            return
+        theirs: dict[LineKey, int] = {}
+        for line in (*message.lines, *message.answers):
+            theirs[line[0], Origin(line[1])] = line[2]
+            self._note(link, line)
+        step = _Step(ctx.config.limits.digest_lines)
+        self._answer_asked(link, message, theirs, step)
+        for prefix, total, count in message.ranges:
+            self._compare_range(Range(prefix, total, count), step)
+        answer = step.message(message.exchange)
+        if not message.is_last:
+            ctx.send(link, answer)
+        if message.is_last or answer.is_last:
+            del link.exchanges[message.exchange]
+            link.was_compared = True
+
+    def _answer_asked(
+        self, link: Link, message: Compare, theirs: dict[LineKey, int], step: _Step
+    ) -> None:
+        lines = self._ctx.logs.lines
+        asked: Iterable[Line] = ()
+        if message.is_since_base:
+            asked = lines.changed_since(link.base_seq)
+        else:
+            asked = (line for prefix in message.asked for line in lines.lines_in(prefix))
+        step.answer(line for line in asked if line.index > theirs.get(line.key, 0))
+
+    def _compare_range(self, theirs: Range, step: _Step) -> None:
+        lines, leaf = self._ctx.logs.lines, self._ctx.config.limits.leaf_lines
+        mine = lines.range_at(theirs.prefix)
+        if mine.sum == theirs.sum:
+            return
+        if theirs.count == 0:
+            step.answer(lines.lines_in(mine.prefix))
+        elif mine.count == 0 or max(mine.count, theirs.count) <= leaf or len(mine.prefix) == DEPTH:
+            step.ask(mine.prefix, lines.lines_in(mine.prefix))
+        else:
+            step.ranges += lines.children(mine.prefix)
+
+    def _note(self, link: Link, line: WireLine) -> None:
+        bucket, origin, index, head, _hlc = line
+        key = (bucket, Origin(origin))
+        mine = self._ctx.logs.lines.find(key)
+        held = 0 if mine is None else mine.index
+        if index > held:
+            log = self._ctx.logs.find(key)
+            if log is None or log.forked is None:
+                self._ctx.fetcher.note(link.id, key, index)
+                link.goals[key] = index
+        elif mine is not None and index == held and head != mine.head:
+            log = self._ctx.logs.find(key)
+            if log is not None and log.forked is None:
+                self._ctx.fetcher.ask_again(link.id, key, index)
+
+    # -- pulling ---------------------------------------------------------------------------------------------
+
+    def pump(self) -> None:
+        """Ask for what is missing."""
+        ctx = self._ctx
+        for link_id, number, spans in ctx.fetcher.plan(ctx.now.mono_s):
+            link = ctx.links.get(link_id)
+            if link is not None:
+                ctx.send(link, Want(number, ctx.config.limits.delta_bytes, tuple(spans)))
+
+    def on_want(self, link: Link, message: Want) -> None:
+        """Answer with what fits the smaller of both budgets."""
+        ctx, limits = self._ctx, self._ctx.config.limits
+        if len(message.spans) > limits.wanted_lines or link.queued_bytes > limits.link_queue_bytes:
+            ctx.refuse(link, Reason.LIMIT, "asks for too much at once")
+            return
+        spans = [
+            Span(bucket, Origin(origin), first, last)
+            for bucket, origin, first, last in message.spans
+        ]
+        budget = min(message.budget_bytes, limits.delta_bytes)
+        bundles = build_delta(ctx.logs, spans, budget, ctx.config.ordering)
+        for span in spans:
+            if peer_of(span.origin) not in (ctx.peer_id, link.peer):
+                # It did not get this by push: from now on push it what is fresh of this origin.
+                link.eager.add(span.origin)
+                link.lazy.discard(span.origin)
+        ctx.tell_credentials(link, {peer_of(bundle.header.origin) for bundle in bundles})
+        ctx.send(link, Delta(message.request, tuple(bundle.encode() for bundle in bundles)))
+
+    def on_delta(self, link: Link, message: Delta) -> None:
+        """What we asked for, or the beginning of it."""
+        ctx = self._ctx
+        spans = ctx.fetcher.answered(link.id, message.request)
+        if spans is None:
+            ctx.refuse(link, Reason.UNSOLICITED, "a delta that was not asked for")
+            return
+        for data in message.bundles:
+            self._ingest.accept(link, data, is_fresh=False)
+        if not message.bundles:
+            for span in spans:
+                ctx.fetcher.give_up(link.id, span.key)
+                link.goals.pop(span.key, None)
+
+    def on_push(self, link: Link, message: Push) -> None:
+        """Fresh bundles."""
+        for data in message.bundles:
+            self._ingest.accept(link, data, is_fresh=True)

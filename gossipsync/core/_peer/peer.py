@@ -1,0 +1,489 @@
+"""`Peer`: one participant of the mesh as a deterministic state machine.
+
+It composes replication, membership and wire, and has no algorithm of its own. Every input carries the moment at which it
+happened; everything that must be done outside comes out of `drain()`. The same inputs give the same outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gossipsync.core._peer.commits import Commits
+from gossipsync.core._peer.context import Context, Link
+from gossipsync.core._peer.exchange import Exchanges
+from gossipsync.core._peer.ingest import Ingest
+from gossipsync.core._peer.mesh import LinkPeer, Mesh
+from gossipsync.core._peer.report import MemberStatus, PeerStatus, Report
+from gossipsync.core._peer.writing import Writing, Written
+from gossipsync.core.membership.dialling import Dialler
+from gossipsync.core.membership.members import Members
+from gossipsync.core.membership.presence import Stance
+from gossipsync.core.model import strict
+from gossipsync.core.model.bucket import Deletes, Kind
+from gossipsync.core.model.config import PeerConfig
+from gossipsync.core.model.effects import Effect, HangUp, Tell
+from gossipsync.core.model.hlc import HybridClock, hlc_at
+from gossipsync.core.model.ids import (
+    Epoch,
+    LinkId,
+    Origin,
+    PeerId,
+    epoch_of,
+    new_epoch,
+    origin_of,
+    peer_text,
+)
+from gossipsync.core.model.now import Now
+from gossipsync.core.model.reasons import Reason
+from gossipsync.core.ports import Rng, Sign, Store, Verifier
+from gossipsync.core.replication.admission import Admission, Refusal
+from gossipsync.core.replication.draft import Draft
+from gossipsync.core.replication.fetching import Fetcher
+from gossipsync.core.replication.logs import LogBook
+from gossipsync.core.replication.replica import Replica
+from gossipsync.core.replication.sealing import Sealer
+from gossipsync.core.replication.tokens import Token, line_id, read_token, write_token
+from gossipsync.core.wire.framing import FrameTooLargeError
+from gossipsync.core.wire.messages import (
+    Compare,
+    Credentials,
+    Delta,
+    Digest,
+    Equal,
+    Message,
+    Presences,
+    Prune,
+    Push,
+    Stored,
+    Want,
+    decode_message,
+)
+from gossipsync.errors import ClosedError, LocalError, StoreCorruptError
+
+_TOKEN_LINES = 512
+"""Logs in a token of all we have seen; the newest, where there are more."""
+
+
+class Peer:
+    """One peer. Four kinds of method, all to be called one at a time:
+
+    - **queries** touch nothing but caches;
+    - **the world speaks** (`handle_…`, `receive_data`): never raise for what a remote did;
+    - **the application speaks** (`put`-like, `connect`, `leave`): raise a LocalError, and then nothing has changed;
+    - `drain()` gives the effects that all this asked for, to be carried out in order: commit the store, then send, then tell
+      the application; after that the driver re-arms its timer with `next_deadline()`.
+    """
+
+    def __init__(
+        self,
+        config: PeerConfig,
+        *,
+        peer_id: PeerId,
+        sign: Sign,
+        credential: bytes,
+        verifier: Verifier,
+        store: Store,
+        rng: Rng,
+        now: Now,
+    ) -> None:
+        logs = LogBook(config.network)
+        limits = config.limits
+        self._ctx = ctx = Context(
+            config=config,
+            peer_id=peer_id,
+            origin=origin_of(peer_id, new_epoch(now.wall_ms, rng.getrandbits(15))),
+            sign=sign,
+            credential=credential,
+            verifier=verifier,
+            store=store,
+            rng=rng,
+            now=now,
+            clock=HybridClock(),
+            logs=logs,
+            fetcher=Fetcher(logs, limits),
+            members=Members(limits.members),
+            dialler=Dialler(rng),
+            started_s=now.mono_s,
+        )
+        sealer = Sealer(config.network, logs, limits, sign)
+        admission = Admission(
+            config.network, limits, verifier, logs, ctx.rights_of, config.max_skew_ms
+        )
+        self._commits = Commits(ctx, sealer)
+        self._ingest = Ingest(ctx, admission, self._commits.relay, self._commits.applied)
+        self._exchanges = Exchanges(ctx, self._ingest)
+        self._mesh = Mesh(ctx, self._exchanges, self._commits.greet, self._commits.put_head)
+        self._writing = Writing(ctx, sealer, self._commits)
+        self._report = Report(ctx, self._mesh, self._commits)
+        self._load(admission)
+        self._mesh.start(credential)
+
+    def _load(self, admission: Admission) -> None:
+        """Replay the store; every byte passes the same gate as a remote's."""
+        ctx = self._ctx
+        for name, value in sorted(ctx.store.load_heads().items()):
+            self._mesh.load_head(name, value)
+        if ctx.credential and (own := ctx.verifier.read_credential(ctx.credential)) is not None:
+            ctx.credentials[ctx.peer_id] = (ctx.credential, own[1])
+        for bucket, origin, index, data in ctx.store.load_bundles():
+            outcome = admission.admit(data, None)
+            if isinstance(outcome, Refusal):
+                raise StoreCorruptError(
+                    f"bundle {index} of {bucket!r} by {peer_text(PeerId(origin[:32]))} in the store is not valid "
+                    f"({outcome.reason}: {outcome.detail}): move the data folder away and join again"
+                )
+            self._commits.loaded(self._ingest.apply(outcome, ctx.peer_id, data, is_stored=True))
+        ctx.changed_buckets.clear()
+
+    # -- attributes ------------------------------------------------------------------------------------------
+
+    @property
+    def config(self) -> PeerConfig:
+        """What this peer was told at its start."""
+        return self._ctx.config
+
+    @property
+    def peer_id(self) -> PeerId:
+        """This peer's key."""
+        return self._ctx.peer_id
+
+    @property
+    def origin(self) -> Origin:
+        """Who signs this peer's writes now."""
+        return self._ctx.origin
+
+    @property
+    def epoch(self) -> Epoch:
+        """This run of the peer."""
+        return epoch_of(self._ctx.origin)
+
+    @property
+    def state(self) -> str:
+        """One of "alone", "joining", "ready", "leaving"."""
+        return self._mesh.state
+
+    @property
+    def replicas(self) -> dict[str, Replica]:
+        """All buckets, by name. Not to be changed."""
+        return self._ctx.replicas
+
+    # -- the world speaks ------------------------------------------------------------------------------------
+
+    def handle_link_up(self, link: LinkId, remote: LinkPeer, now: Now) -> None:
+        """A connection passed TLS and the hello."""
+        self._ctx.now = now
+        self._mesh.link_up(link, remote)
+
+    def handle_link_down(self, link: LinkId, reason: str, now: Now) -> None:
+        """A connection has ended, by us or by the other."""
+        self._ctx.now = now
+        self._mesh.link_down(link, reason)
+
+    def handle_sent(self, link: LinkId, size_bytes: int, now: Now) -> None:
+        """Bytes of a Send have left."""
+        self._ctx.now = now
+        if (known := self._ctx.links.get(link)) is not None:
+            known.queued_bytes = max(0, known.queued_bytes - size_bytes)
+
+    def handle_dial_failed(self, address: str, reason: str, now: Now) -> None:
+        """A Dial led to no link. Reason "self": we answered ourselves there."""
+        self._ctx.now = now
+        self._ctx.dialler.failed(address, now.mono_s, is_self=reason == "self")
+
+    def handle_seeds(self, addresses: tuple[str, ...], now: Now) -> None:
+        """What the configured seeds resolve to at present."""
+        self._ctx.now = now
+        self._mesh.set_seeds(addresses)
+
+    def handle_bound(self, addresses: tuple[str, ...], now: Now) -> None:
+        """What others may dial has become known."""
+        self._ctx.now = now
+        self._mesh.set_addresses(addresses)
+
+    def handle_committed(self, ticket: int, now: Now) -> None:
+        """The store has carried out a Commit."""
+        self._ctx.now = now
+        self._commits.committed(ticket)
+        self._ctx.has_moved = True
+
+    def handle_commit_failed(self, ticket: int, detail: str, now: Now) -> None:
+        """The store could not carry out a Commit, and keeps what was buffered."""
+        self._ctx.now = now
+        self._commits.failed(ticket, detail)
+        self._ctx.has_moved = True
+
+    def handle_deadline(self, now: Now) -> None:
+        """The moment of `next_deadline()` has come."""
+        ctx = self._ctx
+        ctx.now = now
+        for name, replica in ctx.replicas.items():
+            due_ms = replica.next_sweep_ms()
+            if due_ms is not None and due_ms <= now.wall_ms and replica.sweep(now.wall_ms):
+                ctx.moved(name)
+        for link_id in ctx.fetcher.expire(now.mono_s):
+            if (link := ctx.links.get(link_id)) is not None:
+                ctx.hang_up(link, "unresponsive")
+        if now.mono_s >= self._mesh.next_round_s:
+            self._mesh.round()
+
+    def receive_data(self, link: LinkId, data: bytes, now: Now) -> None:
+        """Bytes of a link's stream, in any pieces."""
+        ctx = self._ctx
+        ctx.now = now
+        known = ctx.links.get(link)
+        if known is None or known.is_closing:
+            return
+        known.received_bytes += len(data)
+        ctx.traffic["received_bytes"] += len(data)
+        known.reader.feed(data)
+        try:
+            for payload in known.reader:
+                if not self._may_speak(known):
+                    return
+                self._receive(known, payload)
+        except FrameTooLargeError as error:
+            ctx.refuse(known, Reason.OVERSIZE, str(error))
+
+    def _may_speak(self, link: Link) -> bool:
+        """A token bucket over messages."""
+        ctx = self._ctx
+        limit = ctx.config.limits.messages_per_s
+        link.allowance = min(limit, link.allowance + (ctx.now.mono_s - link.allowance_s) * limit)
+        link.allowance_s = ctx.now.mono_s
+        if link.is_closing:
+            return False
+        if link.allowance < 1:
+            ctx.refuse(link, Reason.RATE, "too many messages")
+            ctx.hang_up(link, Reason.RATE)
+            return False
+        link.allowance -= 1
+        return True
+
+    def _receive(self, link: Link, payload: bytes) -> None:
+        ctx = self._ctx
+        try:
+            message = decode_message(payload)
+        except strict.MalformedError as error:
+            ctx.refuse(link, Reason.MALFORMED, str(error))
+            return
+        link.heard_s = ctx.now.mono_s
+        self._dispatch(link, message)
+        ctx.has_moved = True
+        if self._mesh.state == "joining":
+            self._mesh.update_state()
+
+    def _dispatch(self, link: Link, message: Message) -> None:
+        match message:
+            case Push():
+                self._exchanges.on_push(link, message)
+            case Delta():
+                self._exchanges.on_delta(link, message)
+            case Stored():
+                self._commits.on_stored(link, message)
+            case Digest():
+                self._exchanges.on_digest(link, message)
+            case Equal():
+                self._exchanges.on_equal(link, message)
+            case Compare():
+                self._exchanges.on_compare(link, message)
+            case Want():
+                self._exchanges.on_want(link, message)
+            case Prune(origins):
+                link.lazy.update(map(Origin, origins))
+                link.eager.difference_update(map(Origin, origins))
+            case Presences():
+                self._mesh.on_presences(link, message)
+            case Credentials():
+                self._mesh.on_credentials(link, message)
+
+    # -- the application speaks ------------------------------------------------------------------------------
+
+    def open_bucket(
+        self,
+        name: str,
+        now: Now,
+        *,
+        kind: Kind | None = None,
+        deletes: Deletes | None = None,
+        ttl_ms: int | None = None,
+    ) -> Replica:
+        """A bucket under the rules given, or announced, or by default. Raises ConfigError, BucketKindError."""
+        self._ctx.now = now
+        return self._writing.open_bucket(name, kind=kind, deletes=deletes, ttl_ms=ttl_ms)
+
+    def draft(self, bucket: str, now: Now) -> Draft:
+        """An empty draft on an open bucket."""
+        self._ctx.now = now
+        return self._writing.draft(bucket)
+
+    def commit_draft(self, draft: Draft, now: Now) -> Written:
+        """Apply a draft here at once, and have it sealed, stored and sent. Raises LocalError; then nothing is written."""
+        self._ctx.now = now
+        if self._mesh.stance is not Stance.UP:
+            raise ClosedError("this peer is closing: open it again to write")
+        return self._writing.commit(draft)
+
+    def connect(self, address: str, now: Now) -> None:
+        """Dial an address now."""
+        self._ctx.now = now
+        self._mesh.dial(address, None, is_wanted=True)
+
+    def request_exchange(self, now: Now) -> None:
+        """Compare with every linked member now."""
+        self._ctx.now = now
+        for link in list(self._ctx.by_peer.values()):
+            self._mesh.exchange(link)
+
+    def close(self, now: Now) -> None:
+        """Say that we are away; `drain()` until `is_idle`, then the driver may end the links."""
+        self._ctx.now = now
+        self._commits.seal(everything=True)
+        self._mesh.say_goodbye(Stance.AWAY)
+
+    def leave(self, now: Now) -> None:
+        """Give up membership: like `close`, and others forget us."""
+        self._ctx.now = now
+        self._commits.seal(everything=True)
+        self._mesh.say_goodbye(Stance.LEFT)
+
+    # -- queries ---------------------------------------------------------------------------------------------
+
+    def next_deadline(self) -> float | None:
+        """When to call `handle_deadline()` (or just `drain()`), in monotonic seconds."""
+        ctx = self._ctx
+        moments = [
+            self._mesh.next_round_s,
+            self._commits.next_deadline(),
+            ctx.fetcher.next_deadline(),
+        ]
+        for replica in ctx.replicas.values():
+            due_ms = replica.next_sweep_ms()
+            if due_ms is not None:
+                moments.append(ctx.now.mono_s + max(0, due_ms - ctx.now.wall_ms) / 1000)
+        return min(moment for moment in moments if moment is not None)
+
+    @property
+    def is_idle(self) -> bool:
+        """Is everything written here sealed, committed and handed out?"""
+        return self._commits.is_idle
+
+    def acked_by(self, written: Written) -> tuple[PeerId, ...]:
+        """Other members that have stored a write."""
+        if written.origin != self._ctx.origin:
+            return ()
+        left = {member.peer for member in self._ctx.members if member.state == "left"}
+        return tuple(
+            peer
+            for peer in self._commits.acked_by(written.bucket, written.index)
+            if peer not in left
+        )
+
+    def is_stored(self, written: Written) -> bool:
+        """Has our own store committed a write?"""
+        return self._commits.stored((written.bucket, written.origin)) >= written.index
+
+    def needed_acks(self, ack: int | str) -> int:
+        """How many other members an ack level needs now. Raises LocalError for an unknown one."""
+        others = len(self._ctx.members)
+        match ack:
+            case bool():
+                pass
+            case int() if ack >= 0:
+                return ack
+            case "self":
+                return 0
+            case "majority":
+                return (others + 1) // 2
+            case "all":
+                return others
+            case _:
+                pass
+        raise LocalError(f'ack is a number of members, "self", "majority" or "all", not {ack!r}')
+
+    def token_of(self, written: Written) -> str:
+        """What names this write to others, small enough for a cookie."""
+        config = self._ctx.config
+        return write_token(
+            [(line_id(written.bucket, written.origin), written.hlc)],
+            config.network,
+            config.token_key,
+        )
+
+    def token(self, now: Now) -> str:
+        """All that this peer has seen, as a token."""
+        ctx = self._ctx
+        ctx.now = now
+        heads = {log.line().key: log.hlc for log in ctx.logs.logs()} | self._writing.unsealed()
+        newest = sorted(heads.items(), key=lambda pair: pair[1], reverse=True)[:_TOKEN_LINES]
+        return write_token(
+            [(line_id(*key), hlc) for key, hlc in newest], ctx.config.network, ctx.config.token_key
+        )
+
+    def parse_token(self, text: str, now: Now) -> Token:
+        """Raises TokenError for what this network did not make, or is further ahead than max_skew."""
+        config = self._ctx.config
+        return read_token(
+            text, config.network, config.token_key, hlc_at(now.wall_ms + config.max_skew_ms)
+        )
+
+    def is_satisfied(self, token: Token) -> bool:
+        """Have we seen all that the token names?"""
+        unsealed = self._writing.unsealed()
+        for line, hlc in token.parts:
+            key = self._ctx.line_ids.get(line)
+            log = None if key is None else self._ctx.logs.find(key)
+            seen = max(0 if log is None else log.hlc, 0 if key is None else unsealed.get(key, 0))
+            if seen < hlc:
+                return False
+        return True
+
+    def is_synced(self) -> bool:
+        """Do we have all that the members we talked to are known to have?"""
+        if self._mesh.state == "alone":
+            return self._mesh.was_ready or not self._ctx.config.seeds
+        return self._mesh.state == "ready" and all(
+            link.is_synced for link in self._ctx.by_peer.values()
+        )
+
+    def is_writable(self) -> bool:
+        """Is there room for more writes?"""
+        return self._writing.is_writable()
+
+    def status(self, now: Now) -> PeerStatus:
+        """Everything on one screen."""
+        self._ctx.now = now
+        return self._report.status()
+
+    def members(self, now: Now) -> tuple[MemberStatus, ...]:
+        """Every member, this peer first."""
+        self._ctx.now = now
+        return self._report.members()
+
+    def gossip_info(self, now: Now) -> dict[str, object]:
+        """Vectors, heads, links and queues."""
+        self._ctx.now = now
+        return self._report.gossip_info()
+
+    # -- effects ---------------------------------------------------------------------------------------------
+
+    def drain(self) -> Iterator[Effect]:
+        """What is to be done, in order: commit, then what is to be sent and told, then whom to wake."""
+        ctx = self._ctx
+        self._commits.seal()
+        self._exchanges.pump()
+        self._commits.flush()
+        if (commit := self._commits.commit()) is not None:
+            yield commit
+        hang_ups = []
+        while ctx.effects:
+            effect = ctx.effects.popleft()
+            if isinstance(effect, HangUp):
+                hang_ups.append(effect)
+            else:
+                yield effect
+        yield from hang_ups
+        if ctx.changed_buckets or ctx.has_moved:
+            buckets = frozenset(ctx.changed_buckets)
+            ctx.changed_buckets.clear()
+            ctx.has_moved = False
+            yield Tell(buckets)

@@ -1,0 +1,241 @@
+"""What a peer says of itself: status, members, and the details that operators ask for. Queries only."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from attrs import frozen
+
+from gossipsync.core._peer.commits import Commits
+from gossipsync.core._peer.context import Context
+from gossipsync.core._peer.mesh import Mesh
+from gossipsync.core.model.ids import Epoch, epoch_of, peer_of, peer_text
+from gossipsync.core.model.reasons import Reason, WarningCode
+
+_BEHIND_BUNDLES = 1000
+"""Bundles known to be missing from which on a peer calls itself behind."""
+_PERCENTILES = (50, 99)
+_REASONS = frozenset(map(str, Reason))
+
+
+@frozen
+class BucketStatus:
+    """One bucket, as `status` shows it."""
+
+    name: str
+    kind: str
+    keys: int
+    tombstones: int
+    bytes: int
+    origins: int
+    fingerprint: str
+
+
+@frozen
+class PeerStatus:
+    """This peer, as `status` shows it; attributes equal the JSON keys of the command line."""
+
+    name: str
+    peer_id: str
+    address: str | None
+    network_id: str
+    epoch: str
+    state: str
+    uptime_s: float
+    version: str
+    members: dict[str, int]
+    buckets: tuple[BucketStatus, ...]
+    lag_s: dict[str, float | None]
+    clock_offset_ms: int | None
+    traffic: dict[str, int]
+    rejected: dict[str, int]
+    warnings: tuple[str, ...]
+    last_round_s: float | None
+    """Seconds since this peer last talked with a partner."""
+    has_seeds: bool
+
+
+@frozen
+class MemberStatus:
+    """One member, as `members` shows it."""
+
+    name: str
+    peer_id: str
+    address: str | None
+    zone: str | None
+    state: str
+    epoch: str | None
+    last_seen_s: float | None
+    behind: int | None
+
+
+class Report:
+    """Answers about one peer."""
+
+    def __init__(self, ctx: Context, mesh: Mesh, commits: Commits) -> None:
+        self._ctx = ctx
+        self._mesh = mesh
+        self._commits = commits
+
+    def status(self) -> PeerStatus:
+        """Everything on one screen."""
+        ctx, config = self._ctx, self._ctx.config
+        states = Counter(member.state for member in ctx.members)
+        return PeerStatus(
+            name=config.name,
+            peer_id=peer_text(ctx.peer_id),
+            address=self._mesh.addresses[0] if self._mesh.addresses else None,
+            network_id=config.network.hex(),
+            epoch=str(epoch_of(ctx.origin)),
+            state=self._mesh.state,
+            uptime_s=ctx.now.mono_s - ctx.started_s,
+            version=config.version,
+            members={
+                "alive": states["alive"] + (self._mesh.state != "leaving"),
+                "suspect": states["suspect"],
+                "down": states["down"],
+                "away": states["away"],
+            },
+            buckets=self._buckets(),
+            lag_s=self._lag(),
+            clock_offset_ms=self._offset_ms(),
+            traffic={
+                "sent_bytes": ctx.traffic["sent_bytes"],
+                "received_bytes": ctx.traffic["received_bytes"],
+            },
+            rejected={
+                reason: count
+                for reason, count in sorted(ctx.counters.items())
+                if reason in _REASONS
+            },
+            warnings=tuple(self._warnings()),
+            last_round_s=None
+            if self._mesh.last_round_s is None
+            else ctx.now.mono_s - self._mesh.last_round_s,
+            has_seeds=bool(config.seeds),
+        )
+
+    def _buckets(self) -> tuple[BucketStatus, ...]:
+        origins = Counter(log.bucket for log in self._ctx.logs.logs())
+        found = []
+        for name, replica in sorted(self._ctx.replicas.items()):
+            totals = replica.totals(self._ctx.now.wall_ms)
+            kind = replica.rules.kind.name.lower()
+            found.append(
+                BucketStatus(
+                    name,
+                    kind,
+                    len(replica),
+                    totals.tombstones,
+                    totals.bytes,
+                    origins[name],
+                    totals.fingerprint,
+                )
+            )
+        return tuple(found)
+
+    def _lag(self) -> dict[str, float | None]:
+        lags = sorted(self._ctx.lags_s)
+        return {
+            f"p{share}": lags[min(len(lags) - 1, len(lags) * share // 100)] if lags else None
+            for share in _PERCENTILES
+        }
+
+    def _offset_ms(self) -> int | None:
+        """By how much the members' clocks, at the median, are ahead of ours."""
+        offsets = sorted(
+            link.offset_ms for link in self._ctx.by_peer.values() if link.offset_ms is not None
+        )
+        return offsets[len(offsets) // 2] if offsets else None
+
+    def _warnings(self) -> list[WarningCode]:
+        ctx = self._ctx
+        offset = self._offset_ms()
+        suspect = offset is not None and abs(offset) > ctx.config.max_skew_ms // 2
+        found = {
+            WarningCode.BEHIND: ctx.fetcher.bundles_behind() >= _BEHIND_BUNDLES,
+            WarningCode.FORKED: any(
+                log.forked is not None and peer_of(log.origin) == ctx.peer_id
+                for log in ctx.logs.logs()
+            ),
+            WarningCode.CLOCK_SUSPECT: suspect,
+            WarningCode.STORE_FAILING: self._commits.is_failing,
+            WarningCode.BUCKET_MISMATCH: bool(ctx.mismatched),
+            WarningCode.OVERLOADED: self._commits.pending_bytes > ctx.config.limits.pending_bytes,
+        }
+        return [code for code, holds in found.items() if holds]
+
+    def members(self) -> tuple[MemberStatus, ...]:
+        """Every member, this peer first."""
+        ctx = self._ctx
+        own = MemberStatus(
+            ctx.config.name,
+            peer_text(ctx.peer_id),
+            self._mesh.addresses[0] if self._mesh.addresses else None,
+            ctx.config.zone or None,
+            "leaving" if self._mesh.state == "leaving" else "alive",
+            str(epoch_of(ctx.origin)),
+            0.0,
+            0,
+        )
+        found = [own]
+        for member in sorted(ctx.members, key=lambda member: (member.name, member.peer)):
+            if member.state == "left":
+                continue
+            presence = member.presence
+            found.append(
+                MemberStatus(
+                    member.name,
+                    peer_text(member.peer),
+                    presence.addresses[0] if presence is not None and presence.addresses else None,
+                    (presence.zone or None) if presence is not None else None,
+                    member.state,
+                    None if presence is None else str(presence.epoch),
+                    max(0.0, ctx.now.mono_s - member.heard_s),
+                    self._commits.acked_index(member.peer),
+                )
+            )
+        return tuple(found)
+
+    def gossip_info(self) -> dict[str, object]:
+        """Vectors, heads, links and queues, as plain JSON-able values."""
+        ctx = self._ctx
+        return {
+            "peer_id": peer_text(ctx.peer_id),
+            "epoch": str(epoch_of(ctx.origin)),
+            "digest": ctx.logs.lines.digest().hex(),
+            "vector": [
+                {
+                    "bucket": line.bucket,
+                    "peer_id": peer_text(peer_of(line.origin)),
+                    "epoch": str(epoch_of(line.origin)),
+                    "index": line.index,
+                    "head": line.head.hex(),
+                    "hlc": str(line.hlc),
+                    "stored": self._commits.stored(line.key),
+                }
+                for line in sorted(ctx.logs.lines)
+            ],
+            "links": [
+                {
+                    "peer_id": peer_text(link.peer),
+                    "name": link.name,
+                    "epoch": str(Epoch(link.epoch)),
+                    "is_dialer": link.is_dialer,
+                    "heard_s": ctx.now.mono_s - link.heard_s,
+                    "queued_bytes": link.queued_bytes,
+                    "sent_bytes": link.sent_bytes,
+                    "received_bytes": link.received_bytes,
+                    "clock_offset_ms": link.offset_ms,
+                    "lines_behind": len(link.goals),
+                }
+                for link in sorted(ctx.by_peer.values(), key=lambda link: link.peer)
+            ],
+            "queues": {
+                "pending_bytes": self._commits.pending_bytes,
+                "early_bytes": ctx.fetcher.early_bytes,
+                "lines_behind": ctx.fetcher.lines_behind,
+                "bundles_behind": ctx.fetcher.bundles_behind(),
+            },
+            "traffic": dict(sorted(ctx.traffic.items())),
+        }

@@ -1,0 +1,176 @@
+"""Writing: opening buckets and turning drafts into entries, applied here at once.
+
+A local write waits for nobody: it gets its stamp, changes the state, and goes to the sealer.
+"""
+
+from __future__ import annotations
+
+from attrs import define, field, frozen
+
+from gossipsync.core._peer.commits import Commits
+from gossipsync.core._peer.context import Context
+from gossipsync.core.model.bucket import Announcement, BucketRules, Deletes, Kind, check_bucket_name
+from gossipsync.core.model.events import EpochOpened
+from gossipsync.core.model.hlc import Hlc, hlc_at
+from gossipsync.core.model.ids import Epoch, Origin, epoch_of, new_epoch, origin_of
+from gossipsync.core.replication.draft import Draft
+from gossipsync.core.replication.lines import LineKey
+from gossipsync.core.replication.replica import Replica
+from gossipsync.core.replication.sealing import Sealer
+from gossipsync.errors import (
+    BucketKindError,
+    ConfigError,
+    NotPermittedError,
+    OverloadedError,
+    ValueTooLargeError,
+)
+
+_HEADER_ROOM = 2048
+"""Bytes of a bundle kept free for header, signature and heads."""
+
+
+@frozen
+class Written:
+    """Where a write went: bundle `index` of this origin's log in the bucket, at `hlc`."""
+
+    bucket: str
+    origin: Origin
+    index: int
+    hlc: Hlc
+
+
+@define(eq=False)
+class Writing:
+    """The application's way in."""
+
+    _ctx: Context
+    _sealer: Sealer
+    _commits: Commits
+    _last: dict[LineKey, Hlc] = field(factory=dict)
+
+    def open_bucket(
+        self, name: str, *, kind: Kind | None, deletes: Deletes | None, ttl_ms: int | None
+    ) -> Replica:
+        """See Peer.open_bucket()."""
+        ctx = self._ctx
+        try:
+            check_bucket_name(name)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+        replica = ctx.replicas.get(name)
+        base = BucketRules() if replica is None else replica.rules
+        rules = BucketRules(
+            base.kind if kind is None else kind,
+            base.deletes if deletes is None else deletes,
+            base.ttl_ms if ttl_ms is None else ttl_ms,
+            base.history_ms,
+        )
+        is_explicit = any(part is not None for part in (kind, deletes, ttl_ms))
+        if replica is not None and (replica.is_announced or replica.is_explicit):
+            _check_agrees(replica, rules)
+            return replica
+        if rules.deletes is Deletes.FINAL and rules.ttl_ms is None:
+            raise ConfigError(
+                f'bucket {name!r}: deletes="final" needs a ttl, which caps how long anything lives'
+            )
+        if replica is None:
+            replica = self._new_replica(name, rules)
+        elif is_explicit:
+            replica.adopt(Announcement(rules, ctx.clock.tick(ctx.now.wall_ms)))
+        replica.is_explicit = is_explicit
+        return replica
+
+    def _new_replica(self, name: str, rules: BucketRules) -> Replica:
+        ctx = self._ctx
+        if len(ctx.replicas) >= ctx.config.limits.buckets:
+            raise ConfigError(
+                f"there are {len(ctx.replicas)} buckets, and that is the limit: put more into each"
+            )
+        announcement = Announcement(rules, ctx.clock.tick(ctx.now.wall_ms))
+        return ctx.new_replica(name, announcement)
+
+    def draft(self, bucket: str) -> Draft:
+        """See Peer.draft()."""
+        ctx = self._ctx
+        return Draft(
+            ctx.replicas[bucket],
+            origin=ctx.origin,
+            wall_ms=ctx.now.wall_ms,
+            next_stamp=max(Hlc(ctx.clock.last + 1), hlc_at(ctx.now.wall_ms)),
+            horizon_ms=ctx.config.horizon_ms,
+            limits=ctx.config.limits,
+        )
+
+    def commit(self, draft: Draft) -> Written:
+        """See Peer.commit_draft()."""
+        ctx = self._ctx
+        bucket = draft.replica.name
+        self._check_may_write(bucket)
+        was_ahead = ctx.clock.is_ahead(ctx.now.wall_ms, ctx.config.max_skew_ms)
+        if was_ahead:
+            self._open_epoch()
+        if was_ahead or not draft.is_current:
+            draft = draft.redone(self.draft(bucket))
+        if draft.is_empty:
+            return Written(bucket, ctx.origin, ctx.logs.index((bucket, ctx.origin)), ctx.clock.last)
+        stamp = ctx.clock.tick(ctx.now.wall_ms)
+        entries = draft.entries(stamp)
+        size = sum(len(entry.data) + 5 for entry in entries)
+        limits = ctx.config.limits
+        if len(entries) > limits.batch_entries or size > limits.bundle_bytes - _HEADER_ROOM:
+            raise ValueTooLargeError(
+                f"one batch may hold {limits.batch_entries:,} entries and {limits.bundle_bytes - _HEADER_ROOM:,} bytes, "
+                f"this one has {len(entries):,} and {size:,}: write it in several"
+            )
+        index = self._sealer.add(bucket, ctx.origin, entries, stamp, ctx.now.mono_s)
+        draft.replica.apply(entries, ctx.origin, index)
+        self._last[bucket, ctx.origin] = stamp
+        self._commits.wrote(size)
+        ctx.moved(bucket)
+        return Written(bucket, ctx.origin, index, stamp)
+
+    def _check_may_write(self, bucket: str) -> None:
+        ctx = self._ctx
+        capability = ctx.rights_of(ctx.peer_id)
+        if capability is not None and not (capability.may_write and capability.allows(bucket)):
+            raise NotPermittedError(
+                f"this peer's certificate does not let it write bucket {bucket!r}: ask the issuer for an invite that does"
+            )
+        if not self.is_writable():
+            raise OverloadedError(
+                f"{self._commits.pending_bytes:,} bytes of writes wait for the store: write more slowly, and see status"
+            )
+
+    def is_writable(self) -> bool:
+        """Is there room for more writes?"""
+        return self._commits.pending_bytes <= self._ctx.config.limits.pending_bytes
+
+    def unsealed(self) -> dict[LineKey, Hlc]:
+        """Stamp of our last write in each bucket, sealed or not."""
+        return self._last
+
+    def _open_epoch(self) -> None:
+        """Our clock was set back: nobody would accept what we stamp. Go on in a new epoch from the wall clock."""
+        ctx = self._ctx
+        self._commits.seal(everything=True)
+        epoch = max(
+            new_epoch(ctx.now.wall_ms, ctx.rng.getrandbits(15)), Epoch(epoch_of(ctx.origin) + 1)
+        )
+        ctx.origin = origin_of(ctx.peer_id, epoch)
+        ctx.clock.reset(ctx.now.wall_ms)
+        self._commits.epoch_closed()
+        ctx.emit(EpochOpened(epoch))
+
+
+def _check_agrees(replica: Replica, asked: BucketRules) -> None:
+    for part in ("kind", "deletes", "ttl_ms"):
+        current, wanted = getattr(replica.rules, part), getattr(asked, part)
+        if current != wanted:
+            raise BucketKindError(
+                f"bucket {replica.name!r} was announced with {part}={_shown(current)}, not {_shown(wanted)}: "
+                "leave the argument out, or use another bucket"
+            )
+
+
+def _shown(part: object) -> str:
+    return part.name.lower() if isinstance(part, (Kind, Deletes)) else str(part)

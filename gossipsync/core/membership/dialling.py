@@ -1,0 +1,90 @@
+"""Dialling: which addresses to try, when, and when again.
+
+Up to `full_mesh` members all are linked; beyond, a random view of about log2 N + 2. Failures back off exponentially with
+jitter, never for good: after any partition the mesh finds itself again with no operator.
+"""
+
+from __future__ import annotations
+
+from math import ceil, log2
+from typing import Final
+
+from attrs import define, field
+
+from gossipsync.core.model.ids import PeerId
+from gossipsync.core.ports import Rng
+
+FIRST_RETRY_S: Final = 0.25
+LAST_RETRY_S: Final = 15.0
+"""The longest pause: how long a healed partition may go unnoticed."""
+_VIEW_EXTRA: Final = 2
+
+
+def view_size(members: int, full_mesh: int) -> int:
+    """How many links a peer wants in a mesh of `members`, itself included."""
+    others = members - 1
+    return others if members <= full_mesh else min(others, ceil(log2(members)) + _VIEW_EXTRA)
+
+
+@define
+class _Address:
+    pause_s: float = FIRST_RETRY_S
+    not_before_s: float = 0.0
+    is_dialling: bool = False
+    peer: PeerId | None = None
+    """Who answered there last."""
+    is_self: bool = False
+
+
+@define
+class Dialler:
+    """What is known of each address."""
+
+    _rng: Rng
+    _addresses: dict[str, _Address] = field(factory=dict)
+
+    def may_dial(self, address: str, now_s: float) -> bool:
+        """Is it time to try this address?"""
+        known = self._addresses.get(address)
+        return known is None or not (
+            known.is_dialling or known.is_self or known.not_before_s > now_s
+        )
+
+    def who(self, address: str) -> PeerId | None:
+        """Who answered there last."""
+        known = self._addresses.get(address)
+        return None if known is None else known.peer
+
+    @property
+    def dialling(self) -> int:
+        """Dials under way."""
+        return sum(known.is_dialling for known in self._addresses.values())
+
+    def started(self, address: str) -> None:
+        """A dial is under way."""
+        self._addresses.setdefault(address, _Address()).is_dialling = True
+
+    def succeeded(self, address: str, peer: PeerId, now_s: float) -> None:
+        """Somebody answered: the next try, should the link break, begins with a short pause."""
+        self._addresses[address] = _Address(not_before_s=now_s + FIRST_RETRY_S, peer=peer)
+
+    def failed(self, address: str, now_s: float, *, is_self: bool = False) -> None:
+        """Nobody answered, or somebody who is of no use."""
+        known = self._addresses.setdefault(address, _Address())
+        known.is_dialling = False
+        known.is_self = is_self
+        known.not_before_s = now_s + known.pause_s * (0.5 + self._rng.random())
+        known.pause_s = min(LAST_RETRY_S, known.pause_s * 2)
+
+    def hold_off(self, address: str, until_s: float) -> None:
+        """Leave an address alone for a while."""
+        known = self._addresses.setdefault(address, _Address())
+        known.not_before_s = max(known.not_before_s, until_s)
+
+    def forget_except(self, addresses: set[str]) -> None:
+        """Drop what is known of addresses that nobody names any more."""
+        self._addresses = {
+            address: known
+            for address, known in self._addresses.items()
+            if address in addresses or known.is_dialling
+        }

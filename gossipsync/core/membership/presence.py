@@ -1,0 +1,135 @@
+"""Presence: the one signed datum by which a peer is known to those it is not linked with.
+
+A datum is canonical CBOR `[body, signature]`, the body canonical CBOR of
+
+    [format, network, peer key, stamp, epoch, state, name, addresses, zone, version, more]
+
+`stamp` orders a peer's data (its wall clock in ms, pushed ahead of any it has seen of itself); the newest wins. `more` is a map
+for what later versions add. The Ed25519 signature covers domain ‖ length of the body (8 bytes) ‖ body. Presence lives outside
+logs and vectors, so that its refreshing never stirs the idle hash.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final
+
+from attrs import frozen
+
+from gossipsync.core.model import strict
+from gossipsync.core.model.ids import Epoch, NetworkId, PeerId
+from gossipsync.core.ports import Sign, Verifier
+
+FORMAT: Final = 1
+_DOMAIN: Final = b"gossipsync presence v1"
+_MAX_ADDRESSES: Final = 8
+_MAX_TEXT: Final = 128
+_NOTHING_MORE: Final[dict[str, object]] = {}
+
+
+class Stance(IntEnum):
+    """What a peer says of itself."""
+
+    UP = 0
+    AWAY = 1
+    """Closed, and still a member."""
+    LEFT = 2
+    """No member any more."""
+
+
+_STANCES: Final = frozenset(int(stance) for stance in Stance)
+
+
+@frozen
+class Presence:
+    """One peer's word about itself."""
+
+    peer: PeerId
+    stamp: int
+    epoch: Epoch
+    stance: Stance
+    name: str
+    addresses: tuple[str, ...]
+    zone: str
+    version: str
+    data: bytes
+    """The datum as signed, to pass on."""
+
+
+def _signed(body: bytes) -> bytes:
+    return _DOMAIN + len(body).to_bytes(8, "big") + body
+
+
+def make_presence(
+    *,
+    network: NetworkId,
+    peer: PeerId,
+    stamp: int,
+    epoch: Epoch,
+    stance: Stance,
+    name: str,
+    addresses: tuple[str, ...],
+    zone: str,
+    version: str,
+    sign: Sign,
+) -> Presence:
+    """Our own presence."""
+    parts = (
+        FORMAT,
+        network,
+        peer,
+        stamp,
+        epoch,
+        int(stance),
+        name,
+        addresses[:_MAX_ADDRESSES],
+        zone,
+        version,
+        _NOTHING_MORE,
+    )
+    body = strict.encode(parts)
+    data = strict.encode((body, sign(_signed(body))))
+    return Presence(
+        peer, stamp, epoch, stance, name, addresses[:_MAX_ADDRESSES], zone, version, data
+    )
+
+
+def parse_presence(data: bytes, network: NetworkId) -> tuple[Presence, bytes, bytes]:
+    """(presence, body, signature), nothing verified yet. Raises strict.MalformedError."""
+    match strict.decode(data, 2):
+        case (bytes(body), bytes(signature)) if len(signature) == 64:
+            pass
+        case _:
+            raise strict.MalformedError("not a presence")
+    match strict.decode(body, 3):
+        case (
+            int(form), bytes(signed_for), bytes(peer), int(stamp), int(epoch), int(stance),
+            str(name), tuple(addresses), str(zone), str(version), _,
+        ) if form == FORMAT and signed_for == network and len(peer) == 32:  # fmt: skip
+            pass
+        case _:
+            raise strict.MalformedError("not a presence of this network")
+    texts = (name, zone, version, *addresses)
+    if len(addresses) > _MAX_ADDRESSES or not all(
+        type(text) is str and len(text) <= _MAX_TEXT for text in texts
+    ):
+        raise strict.MalformedError("a presence's text is too long")
+    if not 0 <= stamp < 1 << 63 or not 0 < epoch < 1 << 63 or stance not in _STANCES:
+        raise strict.MalformedError("a presence's number is out of its bounds")
+    presence = Presence(
+        PeerId(peer),
+        stamp,
+        Epoch(epoch),
+        Stance(stance),
+        name,
+        tuple(addresses),
+        zone,
+        version,
+        data,
+    )
+    return presence, body, signature
+
+
+def is_genuine(presence: Presence, body: bytes, signature: bytes, verifier: Verifier) -> bool:
+    """Did the peer itself sign it?"""
+    return verifier.verify(presence.peer, signature, _signed(body))

@@ -1,0 +1,147 @@
+"""The one gate: what every bundle passes before it touches state, whether it came from a link, a store or ourselves.
+
+Order: sizes → shape → network → rights → already held? → signature → chain → skew → Merkle → cells; cheap checks first, and
+nothing is remembered of a bundle that does not get through. Verify, then apply, then move the clock: this module verifies only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import frozen
+
+from gossipsync.core.model import strict
+from gossipsync.core.model.bundle import NO_PREVIOUS, Bundle, Header, parse_bundle, signed_bytes
+from gossipsync.core.model.capability import Capability
+from gossipsync.core.model.entry import Entry, decode_entries, leaf_hash, stub_of
+from gossipsync.core.model.hlc import hlc_at, hlc_ms
+from gossipsync.core.model.ids import NetworkId, PeerId, peer_of
+from gossipsync.core.model.limits import Limits
+from gossipsync.core.model.reasons import Reason
+from gossipsync.core.ports import Verifier
+from gossipsync.core.replication.logs import Log, LogBook
+from gossipsync.core.replication.merkle import merkle_root
+
+Rights = Callable[[PeerId], Capability | None]
+
+
+@frozen
+class Admitted:
+    """A bundle that may be applied: the next of its log, genuine and whole."""
+
+    bundle: Bundle
+    entries: list[Entry]
+
+
+@frozen
+class Refusal:
+    """Why a bundle may not be applied, with its header where it had a readable one."""
+
+    reason: Reason
+    detail: str
+    header: Header | None = None
+
+
+class Admission:
+    """The gate of one peer."""
+
+    def __init__(
+        self,
+        network: NetworkId,
+        limits: Limits,
+        verifier: Verifier,
+        logs: LogBook,
+        rights: Rights,
+        max_skew_ms: int,
+    ) -> None:
+        self._network = network
+        self._limits = limits
+        self._verifier = verifier
+        self._logs = logs
+        self._rights = rights
+        self._max_skew_ms = max_skew_ms
+
+    def admit(self, data: bytes, wall_ms: int | None) -> Admitted | Refusal:
+        """Verify one bundle as received. `wall_ms` None: from our own store, where the skew bound was met before."""
+        if len(data) > self._limits.bundle_bytes:
+            return Refusal(Reason.OVERSIZE, f"{len(data):,} bytes")
+        try:
+            bundle = parse_bundle(data)
+        except strict.MalformedError as error:
+            return Refusal(Reason.MALFORMED, str(error))
+        header = bundle.header
+        refused = self._check_place(header) or self._check_proof(bundle, wall_ms)
+        if refused is not None:
+            return Refusal(*refused, header)
+        try:
+            entries = decode_entries(bundle.entries)
+        except strict.MalformedError as error:
+            return Refusal(Reason.MALFORMED, str(error), header)
+        refused = self._check_entries(header, entries)
+        return Admitted(bundle, entries) if refused is None else Refusal(*refused, header)
+
+    def _check_place(self, header: Header) -> tuple[Reason, str] | None:
+        """Network, rights, and whether the log wants this number; nothing signed has been believed yet."""
+        peer = peer_of(header.origin)
+        if header.network != self._network:
+            return Reason.NETWORK, "signed for another network"
+        capability = self._rights(peer)
+        if capability is None:
+            return Reason.NO_CREDENTIAL, "its origin has shown no certificate"
+        if not capability.may_write or not capability.allows(header.bucket):
+            return Reason.RIGHTS, f"its origin may not write bucket {header.bucket!r}"
+        if not capability.not_before_ms <= hlc_ms(header.log_hlc) <= capability.not_after_ms:
+            return Reason.RIGHTS, "stamped outside its origin's certificate"
+        log = self._logs.find((header.bucket, header.origin))
+        if log is None:
+            if (
+                len(self._logs) >= self._limits.logs
+                or self._logs.count_of(peer) >= self._limits.logs_per_peer
+            ):
+                return Reason.LIMIT, "too many logs"
+            return None if header.index == 1 else (Reason.GAP, f"bundle {header.index} before 1")
+        if header.index > log.index + 1:
+            return Reason.GAP, f"bundle {header.index} after {log.index}"
+        if header.index <= log.index and log.header(header.index).hash == header.hash:
+            return Reason.HELD, ""
+        return None
+
+    def _check_proof(self, bundle: Bundle, wall_ms: int | None) -> tuple[Reason, str] | None:
+        """Signature, then the chain it continues, then time."""
+        header = bundle.header
+        if not self._verifier.verify(
+            peer_of(header.origin), bundle.signature, signed_bytes(header.data)
+        ):
+            return Reason.SIGNATURE, "not signed by its origin"
+        log = self._logs.find((header.bucket, header.origin))
+        if log is not None and (log.forked is not None or header.index <= log.index):
+            return Reason.FORK, f"another bundle {header.index} than the one held"
+        if (refused := self._check_chain(header, log)) is not None:
+            return refused
+        if wall_ms is not None and header.log_hlc >= hlc_at(wall_ms + self._max_skew_ms):
+            return (
+                Reason.SKEW,
+                f"stamped {hlc_ms(header.log_hlc) - wall_ms:,} ms ahead of our clock",
+            )
+        return None
+
+    def _check_chain(self, header: Header, log: Log | None) -> tuple[Reason, str] | None:
+        if header.previous != (NO_PREVIOUS if log is None else log.head):
+            return Reason.CHAIN, "names another predecessor"
+        if log is not None and header.log_hlc < log.hlc:
+            return Reason.CHAIN, "its log's clock goes backwards"
+        return None
+
+    def _check_entries(self, header: Header, entries: list[Entry]) -> tuple[Reason, str] | None:
+        leaves = []
+        origin, log_hlc = header.origin, header.log_hlc
+        for _key, field, _op, stamp, _expires, value, data in entries:
+            if stamp > log_hlc or (type(field) is bytes and field != origin):
+                return (
+                    Reason.MALFORMED,
+                    "an entry stamped after its bundle, or a total of another origin",
+                )
+            leaves.append(leaf_hash(stub_of(data, 0 if value is None else len(value))))
+        if merkle_root(leaves) != header.root:
+            return Reason.MERKLE, "entries do not match the signed root"
+        return None

@@ -1,0 +1,260 @@
+"""Fetching: who is asked for which bundles, so that each is asked for once, from several members side by side.
+
+Pull is driven by the receiver: nothing is sent that was not asked for but fresh pushes. A line that others have more of is
+*behind*; its missing bundles are asked for in spans, a span from one member, at most two requests to a member at a time.
+Bundles that arrive before their predecessors wait, unverified and bounded, until these have come.
+Invariant: what waits here has moved no line.
+"""
+
+from __future__ import annotations
+
+from attrs import define, field
+
+from gossipsync.core.model.ids import LinkId
+from gossipsync.core.model.limits import Limits
+from gossipsync.core.replication.deltas import Span
+from gossipsync.core.replication.lines import LineKey
+from gossipsync.core.replication.logs import LogBook
+
+REQUESTS_PER_LINK = 2
+"""One being answered and one on its way keeps a link busy."""
+_WINDOW_SPANS = 4
+"""How far ahead of a line others are asked, in spans."""
+
+
+@define
+class _Behind:
+    """A line that others have more of."""
+
+    have: dict[LinkId, int] = field(factory=dict)
+    """How far each member is known to have it."""
+    not_before_s: float = 0.0
+    """Ask for nothing before this moment: the next bundle is ahead of the skew bound."""
+
+
+@define
+class _Request:
+    link: LinkId
+    spans: list[Span]
+    deadline_s: float
+
+
+class Fetcher:
+    """What is missing, what has been asked for, and what came early."""
+
+    def __init__(self, logs: LogBook, limits: Limits) -> None:
+        self._logs = logs
+        self._limits = limits
+        self._behind: dict[LineKey, _Behind] = {}
+        self._requests: dict[int, _Request] = {}
+        self._next_request = 1
+        self._early: dict[LineKey, dict[int, bytes]] = {}
+        self._doubted: dict[tuple[LinkId, LineKey, int], bool] = {}
+        self.early_bytes = 0
+
+    @property
+    def lines_behind(self) -> int:
+        """Lines that some member has more of."""
+        return len(self._behind)
+
+    def bundles_behind(self) -> int:
+        """Bundles that members are known to have and we have not."""
+        return sum(
+            max(behind.have.values(), default=0) - self._logs.index(key)
+            for key, behind in self._behind.items()
+        )
+
+    def note(self, link: LinkId, key: LineKey, index: int) -> None:
+        """A member has a line up to `index`."""
+        if index <= self._logs.index(key):
+            return
+        behind = self._behind.get(key)
+        if behind is None:
+            if len(self._behind) >= self._limits.logs:
+                return
+            behind = self._behind[key] = _Behind()
+        behind.have[link] = max(index, behind.have.get(link, 0))
+
+    def drop_link(self, link: LinkId) -> None:
+        """A link has ended: ask others."""
+        for key, behind in list(self._behind.items()):
+            behind.have.pop(link, None)
+            if not behind.have:
+                self._forget(key)
+        self._requests = {
+            number: request for number, request in self._requests.items() if request.link != link
+        }
+        self._doubted = {
+            doubt: was_asked for doubt, was_asked in self._doubted.items() if doubt[0] != link
+        }
+
+    def moved(self, key: LineKey) -> None:
+        """A line has moved on: forget it where it has caught up."""
+        behind = self._behind.get(key)
+        if behind is None:
+            self._drop_early(key)
+            return
+        index = self._logs.index(key)
+        behind.have = {link: have for link, have in behind.have.items() if have > index}
+        if not behind.have:
+            self._forget(key)
+
+    def ask_again(self, link: LinkId, key: LineKey, index: int) -> None:
+        """A member's head differs from ours at the same number: ask for its bundle once, as proof that the line forked."""
+        if (link, key, index) not in self._doubted and len(
+            self._doubted
+        ) < self._limits.wanted_lines:
+            self._doubted[link, key, index] = False
+
+    def postpone(self, key: LineKey, until_s: float) -> None:
+        """Ask for nothing of this line before a moment; it is not an error to be early."""
+        behind = self._behind.get(key)
+        if behind is not None:
+            behind.not_before_s = until_s
+
+    def give_up(self, link: LinkId, key: LineKey) -> None:
+        """This member cannot give us more of a line (its branch, or its data, is not acceptable)."""
+        behind = self._behind.get(key)
+        if behind is not None:
+            behind.have.pop(link, None)
+            if not behind.have:
+                self._forget(key)
+
+    def _forget(self, key: LineKey) -> None:
+        self._behind.pop(key, None)
+        self._drop_early(key)
+
+    # -- early bundles ---------------------------------------------------------------------------------------
+
+    def keep_early(self, key: LineKey, index: int, data: bytes) -> bool:
+        """Keep a bundle that came before its predecessors; False where there is no room or it is too far ahead."""
+        window = self._limits.span_bundles * _WINDOW_SPANS
+        early = self._early.get(key, {})
+        if index in early:
+            return True
+        if (
+            index > self._logs.index(key) + window
+            or self.early_bytes + len(data) > self._limits.reassembly_bytes
+        ):
+            return False
+        self._early.setdefault(key, {})[index] = data
+        self.early_bytes += len(data)
+        return True
+
+    def take_early(self, key: LineKey) -> bytes | None:
+        """The next bundle of a line, if it came early."""
+        early = self._early.get(key)
+        if early is None:
+            return None
+        data = early.pop(self._logs.index(key) + 1, None)
+        if data is not None:
+            self.early_bytes -= len(data)
+        if not early:
+            del self._early[key]
+        return data
+
+    def _drop_early(self, key: LineKey) -> None:
+        self.early_bytes -= sum(len(data) for data in self._early.pop(key, {}).values())
+
+    # -- requests --------------------------------------------------------------------------------------------
+
+    def answered(self, link: LinkId, number: int) -> list[Span] | None:
+        """A request was answered: what it asked for; None where this link was not asked."""
+        request = self._requests.get(number)
+        if request is None or request.link != link:
+            return None
+        del self._requests[number]
+        return request.spans
+
+    def expire(self, now_s: float) -> list[LinkId]:
+        """Drop requests that were not answered in time; the links that owe an answer."""
+        late = [number for number, request in self._requests.items() if request.deadline_s <= now_s]
+        return [self._requests.pop(number).link for number in late]
+
+    def next_deadline(self) -> float | None:
+        """When a request will be late, or a postponed line may be asked for again."""
+        moments = [request.deadline_s for request in self._requests.values()]
+        moments += [behind.not_before_s for behind in self._behind.values() if behind.not_before_s]
+        return min(moments, default=None)
+
+    def plan(self, now_s: float) -> list[tuple[LinkId, int, list[Span]]]:
+        """What to ask of whom now: (link, request number, spans)."""
+        busy: dict[LinkId, int] = {}
+        taken: dict[LineKey, list[Span]] = {}
+        for request in self._requests.values():
+            busy[request.link] = busy.get(request.link, 0) + 1
+            for span in request.spans:
+                taken.setdefault(span.key, []).append(span)
+        asked: dict[LinkId, list[Span]] = {}
+        for key, behind in self._behind.items():
+            if behind.not_before_s > now_s:
+                continue
+            behind.not_before_s = 0.0
+            for link, span in self._spans_for(key, behind, taken.get(key, []), busy, asked):
+                asked.setdefault(link, []).append(span)
+        for (link, key, index), was_asked in self._doubted.items():
+            if not was_asked:
+                asked.setdefault(link, []).append(Span(*key, index, index))
+                self._doubted[link, key, index] = True
+        plan = []
+        for link, spans in asked.items():
+            number = self._next_request
+            self._next_request += 1
+            self._requests[number] = _Request(link, spans, now_s + self._limits.wanted_span_s)
+            plan.append((link, number, spans))
+        return plan
+
+    def _spans_for(
+        self,
+        key: LineKey,
+        behind: _Behind,
+        taken: list[Span],
+        busy: dict[LinkId, int],
+        asked: dict[LinkId, list[Span]],
+    ) -> list[tuple[LinkId, Span]]:
+        """Share a line's missing bundles among the members that have them and have time."""
+        spans = []
+        position = self._logs.index(key)
+        limit = position + self._limits.span_bundles * _WINDOW_SPANS
+        # Those with the least to do first, so that several members share a long log.
+        for link in sorted(
+            behind.have, key=lambda link: (len(asked.get(link, ())), busy.get(link, 0), link)
+        ):
+            if (
+                busy.get(link, 0) >= REQUESTS_PER_LINK
+                or len(asked.get(link, ())) >= self._limits.wanted_lines
+            ):
+                continue
+            first, last = self._next_gap(key, position, min(behind.have[link], limit), taken)
+            if first > last:
+                continue
+            span = Span(key[0], key[1], first, last)
+            spans.append((link, span))
+            taken = [*taken, span]
+        return spans
+
+    def _next_gap(
+        self, key: LineKey, position: int, limit: int, taken: list[Span]
+    ) -> tuple[int, int]:
+        """First run of bundles that nobody was asked for and that did not come early; empty where there is none."""
+        early = self._early.get(key, {})
+        first = position + 1
+        blocked = True
+        while blocked and first <= limit:
+            blocked = False
+            while first in early:
+                first += 1
+                blocked = True
+            for span in taken:
+                if span.first <= first <= span.last:
+                    first = span.last + 1
+                    blocked = True
+        last = min(limit, first + self._limits.span_bundles - 1)
+        for span in taken:
+            if first < span.first <= last:
+                last = span.first - 1
+        for index in sorted(early):
+            if first < index <= last:
+                last = index - 1
+                break
+        return first, last

@@ -1,0 +1,96 @@
+"""Logs: an origin's bundles in one bucket, gap-free from 1, exactly as received.
+
+Invariant: a log's bundles follow each other by number and by hash, and were verified before they came in here.
+"""
+
+from __future__ import annotations
+
+from attrs import define, field
+
+from gossipsync.core.model.bundle import NO_PREVIOUS, Bundle, Header, parse_header
+from gossipsync.core.model.hlc import ZERO, Hlc
+from gossipsync.core.model.ids import NetworkId, Origin, PeerId
+from gossipsync.core.replication.lines import HEAD_BYTES, Line, LineKey, LineTree
+
+Parts = tuple[bytes, bytes, tuple[bytes, ...]]
+"""Header, signature and entries of a kept bundle: nothing that the garbage collector has to follow."""
+
+
+@define
+class Log:
+    """One origin's log in one bucket."""
+
+    bucket: str
+    origin: Origin
+    bundles: list[Parts] = field(factory=list)
+    senders: list[PeerId] = field(factory=list)
+    head: bytes = NO_PREVIOUS
+    """Hash of the last header."""
+    hlc: Hlc = ZERO
+    """Log HLC of the last header."""
+    forked: tuple[bytes, bytes] | None = None
+    """Two headers with one number: nothing is appended any more."""
+
+    @property
+    def index(self) -> int:
+        """Number of the last bundle; 0 before the first."""
+        return len(self.bundles)
+
+    def line(self) -> Line:
+        """The log as a line of the vector."""
+        return Line(self.bucket, self.origin, self.index, self.head[:HEAD_BYTES], self.hlc)
+
+    def bundle(self, index: int) -> Bundle:
+        """A kept bundle by its number, 1 to `index`."""
+        header, signature, entries = self.bundles[index - 1]
+        return Bundle(parse_header(header), signature, entries)
+
+    def header(self, index: int) -> Header:
+        """A kept header by its number."""
+        return parse_header(self.bundles[index - 1][0])
+
+
+class LogBook:
+    """All logs with their version vector."""
+
+    def __init__(self, network: NetworkId) -> None:
+        self.lines = LineTree(network)
+        self._logs: dict[LineKey, Log] = {}
+        self._per_peer: dict[PeerId, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._logs)
+
+    def logs(self) -> list[Log]:
+        """Every log."""
+        return list(self._logs.values())
+
+    def find(self, key: LineKey) -> Log | None:
+        """The log of a line, if any of it is held."""
+        return self._logs.get(key)
+
+    def index(self, key: LineKey) -> int:
+        """The last bundle held; 0 for an unknown line."""
+        log = self._logs.get(key)
+        return 0 if log is None else len(log.bundles)
+
+    def count_of(self, peer: PeerId) -> int:
+        """How many logs a peer's epochs have."""
+        return self._per_peer.get(peer, 0)
+
+    def append(self, bundle: Bundle, sender: PeerId) -> Log:
+        """Add a verified bundle, the next of its log, and move its line."""
+        header = bundle.header
+        key = (header.bucket, header.origin)
+        log = self._logs.get(key)
+        if log is None:
+            log = self._logs[key] = Log(header.bucket, header.origin)
+            peer = PeerId(header.origin[:32])
+            self._per_peer[peer] = self._per_peer.get(peer, 0) + 1
+        assert header.index == log.index + 1, "a log grows by one"
+        log.bundles.append((header.data, bundle.signature, bundle.entries))
+        log.senders.append(sender)
+        log.head = header.hash
+        log.hlc = header.log_hlc
+        self.lines.update(log.line())
+        return log

@@ -1,0 +1,280 @@
+"""The messages that links carry after the hello, and their one encoding.
+
+A message is one frame holding a canonical CBOR array that begins with the message's type. Shapes are checked exactly; a
+message that does not match is MALFORMED, which only its sender can have caused. Lines and spans are grouped by bucket.
+"""
+
+from __future__ import annotations
+
+from typing import Final, assert_never
+
+from attrs import frozen
+
+from gossipsync.core.model import strict
+from gossipsync.core.model.ids import ORIGIN_BYTES
+
+WireLine = tuple[str, bytes, int, bytes, int]
+"""(bucket, origin, index, first 8 bytes of the head's hash, head HLC)."""
+WireRange = tuple[bytes, bytes, int]
+"""(prefix, sum, count)."""
+WireSpan = tuple[str, bytes, int, int]
+"""(bucket, origin, first, last)."""
+WireStored = tuple[str, bytes, int]
+"""(bucket, origin, index)."""
+
+_MAX_INT: Final = 1 << 63
+
+
+@frozen
+class Digest:
+    """Opens an exchange: what stands for all my lines, and for all lines when we were last equal."""
+
+    exchange: int
+    sum: bytes
+    base: bytes
+    wall_ms: int
+
+
+@frozen
+class Equal:
+    """Answers a digest: we have the same."""
+
+    exchange: int
+    wall_ms: int
+
+
+@frozen
+class Compare:
+    """One step of comparing vectors that differ.
+
+    `ranges`: sums to compare with yours. `asked`: prefixes whose lines of mine follow in `lines` and whose lines of yours I
+    want to hear where they are ahead (None: the lines changed since we were last equal). `answers`: my lines that are ahead.
+    A step that has neither ranges nor asks is the last.
+    """
+
+    exchange: int
+    ranges: tuple[WireRange, ...]
+    is_since_base: bool
+    asked: tuple[bytes, ...]
+    lines: tuple[WireLine, ...]
+    answers: tuple[WireLine, ...]
+
+    @property
+    def is_last(self) -> bool:
+        """Does it ask for nothing?"""
+        return not self.ranges and not self.asked and not self.is_since_base
+
+
+@frozen
+class Want:
+    """Asks for bundles, up to a byte budget."""
+
+    request: int
+    budget_bytes: int
+    spans: tuple[WireSpan, ...]
+
+
+@frozen
+class Delta:
+    """Answers a want with whole bundles, each log's in order."""
+
+    request: int
+    bundles: tuple[bytes, ...]
+
+
+@frozen
+class Push:
+    """Fresh bundles, unasked."""
+
+    bundles: tuple[bytes, ...]
+
+
+@frozen
+class Prune:
+    """I get these origins' bundles elsewhere: leave them to digests."""
+
+    origins: tuple[bytes, ...]
+
+
+@frozen
+class Stored:
+    """I hold these lines durably up to these numbers."""
+
+    lines: tuple[WireStored, ...]
+
+
+@frozen
+class Presences:
+    """Signed presence data, as their peers made them."""
+
+    data: tuple[bytes, ...]
+
+
+@frozen
+class Credentials:
+    """Certificates of origins whose bundles follow."""
+
+    certificates: tuple[bytes, ...]
+
+
+Message = Digest | Equal | Compare | Want | Delta | Push | Prune | Stored | Presences | Credentials
+
+
+def encode_message(message: Message) -> bytes:
+    """The payload of the frame that carries a message."""
+    return strict.encode(_parts(message))
+
+
+def _parts(message: Message) -> tuple[object, ...]:
+    match message:
+        case Digest(exchange, total, base, wall_ms):
+            return (1, exchange, total, base, wall_ms)
+        case Equal(exchange, wall_ms):
+            return (2, exchange, wall_ms)
+        case Compare(exchange, ranges, is_since_base, asked, lines, answers):
+            return (3, exchange, ranges, is_since_base, asked, _grouped(lines), _grouped(answers))
+        case Want(request, budget_bytes, spans):
+            return (4, request, budget_bytes, _grouped(spans))
+        case Delta(request, bundles):
+            return (5, request, bundles)
+        case Push(bundles):
+            return (6, bundles)
+        case Prune(origins):
+            return (7, origins)
+        case Stored(lines=stored):
+            return (8, _grouped(stored))
+        case Presences(data):
+            return (9, data)
+        case Credentials(certificates):
+            return (10, certificates)
+    assert_never(message)
+
+
+def decode_message(payload: bytes) -> Message:
+    """Raises strict.MalformedError for anything but one message."""
+    match strict.decode(payload):
+        case (1, int(exchange), bytes(total), bytes(base), int(wall_ms)) if len(
+            total
+        ) == 16 and len(base) in (0, 16):
+            return Digest(_count(exchange), total, base, _count(wall_ms))
+        case (2, int(exchange), int(wall_ms)):
+            return Equal(_count(exchange), _count(wall_ms))
+        case (
+            3,
+            int(exchange),
+            tuple(ranges),
+            bool(is_since_base),
+            tuple(asked),
+            tuple(lines),
+            tuple(answers),
+        ):
+            return Compare(
+                _count(exchange),
+                tuple(map(_range, ranges)),
+                is_since_base,
+                tuple(map(_prefix, asked)),
+                _lines(lines),
+                _lines(answers),
+            )
+        case (4, int(request), int(budget), tuple(groups)):
+            return Want(_count(request), _count(budget), _spans(groups))
+        case (5, int(request), tuple(bundles)):
+            return Delta(_count(request), _byte_strings(bundles))
+        case (6, tuple(bundles)):
+            return Push(_byte_strings(bundles))
+        case (7, tuple(origins)):
+            return Prune(tuple(map(_origin, origins)))
+        case (8, tuple(groups)):
+            return Stored(_stored(groups))
+        case (9, tuple(data)):
+            return Presences(_byte_strings(data))
+        case (10, tuple(certificates)):
+            return Credentials(_byte_strings(certificates))
+        case _:
+            pass
+    raise strict.MalformedError("not a message known here")
+
+
+def _grouped(rows: tuple[tuple[str, *tuple[object, ...]], ...]) -> tuple[object, ...]:
+    groups: dict[str, list[tuple[object, ...]]] = {}
+    for bucket, *rest in rows:
+        groups.setdefault(bucket, []).append(tuple(rest))
+    return tuple((bucket, tuple(members)) for bucket, members in groups.items())
+
+
+def _ungrouped(groups: tuple[object, ...]) -> list[tuple[object, ...]]:
+    rows: list[tuple[object, ...]] = []
+    for group in groups:
+        match group:
+            case (str(bucket), tuple(members)) if 0 < len(bucket) <= 128:
+                for member in members:
+                    if type(member) is not tuple:
+                        raise strict.MalformedError("a group holds rows")
+                    rows.append((bucket, *member))
+            case _:
+                raise strict.MalformedError("not grouped by bucket")
+    return rows
+
+
+def _lines(groups: tuple[object, ...]) -> tuple[WireLine, ...]:
+    lines = []
+    for row in _ungrouped(groups):
+        match row:
+            case (str(bucket), bytes(origin), int(index), bytes(head), int(hlc)) if len(head) == 8:
+                lines.append((bucket, _origin(origin), _count(index), head, _count(hlc)))
+            case _:
+                raise strict.MalformedError("not a line")
+    return tuple(lines)
+
+
+def _spans(groups: tuple[object, ...]) -> tuple[WireSpan, ...]:
+    spans = []
+    for row in _ungrouped(groups):
+        match row:
+            case (str(bucket), bytes(origin), int(first), int(last)) if 0 < first <= last:
+                spans.append((bucket, _origin(origin), first, _count(last)))
+            case _:
+                raise strict.MalformedError("not a span")
+    return tuple(spans)
+
+
+def _stored(groups: tuple[object, ...]) -> tuple[WireStored, ...]:
+    stored = []
+    for row in _ungrouped(groups):
+        match row:
+            case (str(bucket), bytes(origin), int(index)):
+                stored.append((bucket, _origin(origin), _count(index)))
+            case _:
+                raise strict.MalformedError("not a stored line")
+    return tuple(stored)
+
+
+def _range(row: object) -> WireRange:
+    match row:
+        case (prefix, bytes(total), int(count)) if len(total) == 16:
+            return (_prefix(prefix), total, _count(count))
+    raise strict.MalformedError("not a range")
+
+
+def _prefix(prefix: object) -> bytes:
+    if type(prefix) is not bytes or len(prefix) > 3 or any(nibble > 15 for nibble in prefix):
+        raise strict.MalformedError("not a prefix of nibbles")
+    return prefix
+
+
+def _origin(origin: object) -> bytes:
+    if type(origin) is not bytes or len(origin) != ORIGIN_BYTES:
+        raise strict.MalformedError("not an origin")
+    return origin
+
+
+def _byte_strings(parts: tuple[object, ...]) -> tuple[bytes, ...]:
+    if not all(type(part) is bytes for part in parts):
+        raise strict.MalformedError("an array of byte strings was due")
+    return parts  # type: ignore[return-value]
+
+
+def _count(number: int) -> int:
+    if type(number) is not int or not 0 <= number < _MAX_INT:
+        raise strict.MalformedError("a number out of its bounds")
+    return number
