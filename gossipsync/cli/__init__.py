@@ -23,16 +23,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code. Never raises for what a user, a peer or a pipe did."""
     _prepare_streams()
     try:
-        code = _run(arguments)
+        code = _outcome(arguments)
         sys.stdout.flush()
-    except BrokenPipeError:
+    except (
+        BrokenPipeError,
+        SystemExit,
+    ):  # click turns a broken pipe, and nothing else, into the latter
         # Whoever read us has seen enough. Python would complain once more while it shuts down.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.FINE
     return code
 
 
-def _run(arguments: Sequence[str] | None) -> int:
+def _outcome(arguments: Sequence[str] | None) -> int:
     from gossipsync.cli._app import app
 
     try:
@@ -53,6 +56,11 @@ def _run(arguments: Sequence[str] | None) -> int:
     except OSError as error:
         where = "" if error.filename is None else f"{error.filename}: "
         return _fail(Exit.ERROR, "local", f"{where}{error.strerror or error}")
+    except Exception as error:  # noqa: BLE001 - the last line of stderr is promised whatever happens
+        import traceback
+
+        traceback.print_exc()
+        return _fail(Exit.ERROR, "internal", f"{type(error).__name__}: {error}")
     return result if isinstance(result, int) else Exit.FINE
 
 

@@ -49,9 +49,8 @@ def status(invocation: Invocation, check: bool, output: str, every_s: float | No
 
     def ask() -> Report:
         with invocation.call() as caller:
-            answer = _fields(caller.ask("status"))
-        document = _fields(answer["status"])
-        complaints[:] = _complaints(document, has_seeds=bool(answer["has_seeds"]))
+            document = _fields(caller.ask("status"))
+        complaints[:] = _complaints(document)
         return Report(document, [document], lambda: _screens.status_screen(document))
 
     repeat(ask, output, every_s)
@@ -174,12 +173,12 @@ def _appearing(invocation: Invocation, patience_s: float) -> Caller:
         time.sleep(0.02)
 
 
-def _complaints(document: dict[str, object], *, has_seeds: bool) -> list[str]:
+def _complaints(document: dict[str, object]) -> list[str]:
     state = document["state"]
     warnings = document["warnings"]
     assert isinstance(warnings, list)
     found = [str(state)] if state in {"joining", "leaving"} else []
-    if state == "alone" and has_seeds:
+    if state == "alone" and document["has_seeds"]:
         found.append("alone though it has seeds")
     return found + [f"warned {code}" for code in warnings if code in UNHEALTHY_WARNINGS]
 

@@ -54,7 +54,7 @@ def member_table(rows: Sequence[Mapping[str, object]]) -> "Table":
                 row["address"],
                 row["zone"] or None,
                 state_cell(row["state"]),
-                None if row["last_seen_s"] is None else span(row["last_seen_s"]) + " ago",
+                None if row["last_seen_s"] is None else _ago(row["last_seen_s"]),
                 row["behind"],
             )
             for row in rows
@@ -101,6 +101,10 @@ def span(seconds: object) -> str:
     return f"{seconds / 86400:.0f} d"
 
 
+def _ago(seconds: object) -> str:
+    return "none yet" if seconds is None else f"{span(seconds)} ago"
+
+
 def _facts(status: Mapping[str, object]) -> "Table":
     from rich.table import Table
     from rich.text import Text
@@ -114,6 +118,7 @@ def _facts(status: Mapping[str, object]) -> "Table":
         "address": shown(status["address"] or "does not listen"),
         "members": ", ".join(f"{count} {shown(name)}" for name, count in counts.items()),
         "lag": f"p50 {span(lag.get('p50'))}, p99 {span(lag.get('p99'))}",
+        "last round": _ago(status["last_round_s"]),
         "clock": "offset unknown" if offset is None else f"offset {offset} ms",
         "traffic": f"{size(traffic.get('sent_bytes'))} sent, {size(traffic.get('received_bytes'))} received",
         "up": f"{span(status['uptime_s'])}, version {shown(status['version'])}",

@@ -30,12 +30,7 @@ Operation = Callable[[ServedEngine, Arguments, SendPart], Awaitable[object]]
 
 
 async def _status(engine: ServedEngine, _: Arguments, __: SendPart) -> object:
-    with engine.lock:
-        status = engine.peer.status(engine.now())
-    return {
-        "status": {"schema": 1, **_fields(attrs.asdict(status))},
-        "has_seeds": bool(engine.settings.seeds),
-    }
+    return {"schema": 1, **_fields(attrs.asdict(engine.status()))}
 
 
 async def _members(engine: ServedEngine, _: Arguments, send_part: SendPart) -> object:
@@ -98,7 +93,7 @@ async def _wait(engine: ServedEngine, arguments: Arguments, _: SendPart) -> obje
         token = None if text is None else peer.parse_token(text, engine.now())
 
     def missing() -> str | None:
-        if count is not None and (alive := _alive(engine)) < count:
+        if count is not None and (alive := engine.count_alive()) < count:
             return f"{alive} of {count} members are alive"
         if synced and not peer.is_synced():
             return "this peer still lacks what others have"
@@ -168,10 +163,6 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
 async def _send_rows(rows: Sequence[object], send_part: SendPart) -> None:
     for start in range(0, len(rows), _ROWS_A_PART):
         await send_part(list(rows[start : start + _ROWS_A_PART]))
-
-
-def _alive(engine: ServedEngine) -> int:
-    return sum(row.state == "alive" for row in engine.peer.members(engine.now()))
 
 
 def _about(info: Mapping[str, object], ids: set[str]) -> dict[str, object]:

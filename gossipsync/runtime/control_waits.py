@@ -9,7 +9,7 @@ from typing import Protocol
 
 import trio
 
-from gossipsync.core import Now, Peer
+from gossipsync.core import Now, Peer, PeerStatus
 from gossipsync.errors import ClosedError
 from gossipsync.runtime.settings import Settings
 from gossipsync.runtime.transport import Transport
@@ -35,6 +35,14 @@ class ServedEngine(Protocol):
     def addresses(self) -> tuple[str, ...]: ...
     def now(self) -> Now:
         """This moment on both clocks."""
+        ...
+
+    def status(self) -> PeerStatus:
+        """What state the peer is in."""
+        ...
+
+    def count_alive(self) -> int:
+        """Members that are alive, self included. With the lock held."""
         ...
 
     def wake(self) -> None:
