@@ -399,7 +399,7 @@ class Mesh:
             lacking = ctx.rng.sample(alive, min(len(alive), max(0, missing)))
         for peer in lacking:
             self._dial_member(peer, is_wanted=True)
-        if missing > 0 or self._rounds % _LOST_EVERY == 0:
+        if missing > 0 or not ctx.by_peer or self._rounds % _LOST_EVERY == 0:
             for address in self.seeds:
                 self._dial_seed(address)
         if self._rounds % _LOST_EVERY == 0:
