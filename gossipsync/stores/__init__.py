@@ -29,7 +29,7 @@ def open_store(
     """
     match kind, data_dir:
         case ("memory", _) | (None | "auto", None):
-            return MemoryStore()
+            return MemoryStore(keeps=False)
         case "sqlite", None:
             raise ConfigError(
                 'store = "sqlite" needs data_dir: set it, or leave store out for memory'

@@ -1,7 +1,7 @@
 """A store that forgets: what a peer without `data_dir` has, and what a simulated one has.
 
-It keeps references to bundles that the core holds anyway. Invariant: as in every store, a load shows what was committed
-and nothing that was only appended; here that lasts as long as the object.
+Invariant: as in every store, a load shows what was committed and nothing that was only appended; here that lasts as long as the
+object. A peer that is never started again from the same object has no use for a second copy of its data: `keeps=False`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from gossipsync.stores._buffer import WriteBuffer
 class MemoryStore:
     """`ports.Store` in this process's memory. Every method may be called from any thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, keeps: bool = True) -> None:
+        self._keeps = keeps
         self._commit_lock = Lock()
         self._buffer = WriteBuffer({})
         self._bundles: list[tuple[str, Origin, int, bytes]] = []
@@ -51,6 +52,8 @@ class MemoryStore:
         with self._commit_lock:
             self._check_open()
             batch = self._buffer.take()
+            if not self._keeps:
+                return
             self._bundles += batch.bundles
             for name, value in batch.heads.items():
                 if value is None:

@@ -14,9 +14,10 @@ from gossipsync.core._peer.context import Context, Link
 from gossipsync.core.model.effects import Commit
 from gossipsync.core.model.events import StoreFailed, StoreRecovered
 from gossipsync.core.model.ids import LinkId, Origin, PeerId, origin_of, peer_of
+from gossipsync.core.model.reasons import Reason
 from gossipsync.core.replication.lines import LineKey
 from gossipsync.core.replication.sealing import Sealer
-from gossipsync.core.wire.messages import Push, Stored, encode_message
+from gossipsync.core.wire.messages import Prune, Push, Stored, encode_message
 
 _RETRY_S = 1.0
 """How long after a failed commit the next is tried."""
@@ -211,6 +212,15 @@ class Commits:
             and (origin in link.eager or (is_sparse and origin not in link.lazy))
         ]
         self._push_to(targets, origin, data)
+
+    def on_prune(self, link: Link, message: Prune) -> None:
+        """A member gets these origins' bundles elsewhere."""
+        origins = set(map(Origin, message.origins))
+        if len(link.lazy) + len(origins) > self._ctx.config.limits.lines_per_link:
+            self._ctx.refuse(link, Reason.LIMIT, "prunes more origins than are kept for one link")
+            return
+        link.lazy |= origins
+        link.eager -= origins
 
     def _push_to(self, links: Iterable[Link], origin: Origin, data: bytes) -> None:
         ctx = self._ctx

@@ -197,8 +197,8 @@ class Exchanges:
         held = 0 if mine is None else mine.index
         if index > held:
             log = self._ctx.logs.find(key)
-            if log is None or log.forked is None:
-                self._ctx.fetcher.note(link.id, key, index)
+            is_open = log is None or log.forked is None
+            if is_open and self._ctx.fetcher.note(link.id, key, index):
                 link.goals[key] = index
         elif mine is not None and index == held and head != mine.head:
             log = self._ctx.logs.find(key)

@@ -288,9 +288,8 @@ class Peer:
                 self._exchanges.on_compare(link, message)
             case Want():
                 self._exchanges.on_want(link, message)
-            case Prune(origins):
-                link.lazy.update(map(Origin, origins))
-                link.eager.difference_update(map(Origin, origins))
+            case Prune():
+                self._commits.on_prune(link, message)
             case Presences():
                 self._mesh.on_presences(link, message)
             case Credentials():

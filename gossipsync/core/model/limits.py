@@ -43,6 +43,8 @@ class Limits:
     """A range with no more lines than this is sent as lines instead of being split further."""
     logs: int = 65536
     """Version-vector lines over all buckets: what a flood of invented origins can make us hold (about 1 kB each)."""
+    lines_per_link: int = 16384
+    """Lines that one member may claim to have more of, and origins it may prune, so that it cannot crowd out others."""
     logs_per_peer: int = 4096
     """Version-vector lines of one peer's epochs, so that one member cannot use up `logs`."""
     buckets: int = 1024

@@ -13,7 +13,7 @@ from attrs import frozen
 from gossipsync.core.model import strict
 from gossipsync.core.model.bundle import NO_PREVIOUS, Bundle, Header, parse_bundle, signed_bytes
 from gossipsync.core.model.capability import Capability
-from gossipsync.core.model.entry import Entry, decode_entries, leaf_hash, stub_of
+from gossipsync.core.model.entry import Entry, decode_entries, leaves_of
 from gossipsync.core.model.hlc import hlc_at, hlc_ms
 from gossipsync.core.model.ids import NetworkId, PeerId, peer_of
 from gossipsync.core.model.limits import Limits
@@ -133,15 +133,13 @@ class Admission:
         return None
 
     def _check_entries(self, header: Header, entries: list[Entry]) -> tuple[Reason, str] | None:
-        leaves = []
         origin, log_hlc = header.origin, header.log_hlc
-        for _key, field, _op, stamp, _expires, value, data in entries:
+        for _key, field, _op, stamp, _expires, _value, _data in entries:
             if stamp > log_hlc or (type(field) is bytes and field != origin):
                 return (
                     Reason.MALFORMED,
                     "an entry stamped after its bundle, or a total of another origin",
                 )
-            leaves.append(leaf_hash(stub_of(data, 0 if value is None else len(value))))
-        if merkle_root(leaves) != header.root:
+        if merkle_root(leaves_of(entries)) != header.root:
             return Reason.MERKLE, "entries do not match the signed root"
         return None

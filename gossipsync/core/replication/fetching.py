@@ -46,6 +46,7 @@ class Fetcher:
         self._logs = logs
         self._limits = limits
         self._behind: dict[LineKey, _Behind] = {}
+        self._claims: dict[LinkId, int] = {}
         self._requests: dict[int, _Request] = {}
         self._next_request = 1
         self._early: dict[LineKey, dict[int, bytes]] = {}
@@ -64,23 +65,28 @@ class Fetcher:
             for key, behind in self._behind.items()
         )
 
-    def note(self, link: LinkId, key: LineKey, index: int) -> None:
-        """A member has a line up to `index`."""
+    def note(self, link: LinkId, key: LineKey, index: int) -> bool:
+        """A member says that it has a line up to `index`; False where that is no news, or there is no room for it."""
         if index <= self._logs.index(key):
-            return
+            return False
         behind = self._behind.get(key)
+        claims = self._claims.get(link, 0)
+        if behind is None or link not in behind.have:
+            if claims >= self._limits.lines_per_link or (
+                behind is None and len(self._behind) >= self._limits.logs
+            ):
+                return False
+            self._claims[link] = claims + 1
         if behind is None:
-            if len(self._behind) >= self._limits.logs:
-                return
             behind = self._behind[key] = _Behind()
         behind.have[link] = max(index, behind.have.get(link, 0))
+        return True
 
     def drop_link(self, link: LinkId) -> None:
         """A link has ended: ask others."""
-        for key, behind in list(self._behind.items()):
-            behind.have.pop(link, None)
-            if not behind.have:
-                self._forget(key)
+        for key in [key for key, behind in self._behind.items() if link in behind.have]:
+            self._unclaim(link, key)
+        self._claims.pop(link, None)
         self._requests = {
             number: request for number, request in self._requests.items() if request.link != link
         }
@@ -95,9 +101,8 @@ class Fetcher:
             self._drop_early(key)
             return
         index = self._logs.index(key)
-        behind.have = {link: have for link, have in behind.have.items() if have > index}
-        if not behind.have:
-            self._forget(key)
+        for link in [link for link, have in behind.have.items() if have <= index]:
+            self._unclaim(link, key)
 
     def ask_again(self, link: LinkId, key: LineKey, index: int) -> None:
         """A member's head differs from ours at the same number: ask for its bundle once, as proof that the line forked."""
@@ -115,14 +120,16 @@ class Fetcher:
     def give_up(self, link: LinkId, key: LineKey) -> None:
         """This member cannot give us more of a line (its branch, or its data, is not acceptable)."""
         behind = self._behind.get(key)
-        if behind is not None:
-            behind.have.pop(link, None)
-            if not behind.have:
-                self._forget(key)
+        if behind is not None and link in behind.have:
+            self._unclaim(link, key)
 
-    def _forget(self, key: LineKey) -> None:
-        self._behind.pop(key, None)
-        self._drop_early(key)
+    def _unclaim(self, link: LinkId, key: LineKey) -> None:
+        behind = self._behind[key]
+        del behind.have[link]
+        self._claims[link] -= 1
+        if not behind.have:
+            del self._behind[key]
+            self._drop_early(key)
 
     # -- early bundles ---------------------------------------------------------------------------------------
 

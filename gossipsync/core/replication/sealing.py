@@ -14,7 +14,7 @@ from attrs import define, field
 
 from gossipsync.core.model.bucket import Announcement
 from gossipsync.core.model.bundle import NO_PREVIOUS, Bundle, build_header, signed_bytes
-from gossipsync.core.model.entry import Entry, leaf_hash, stub_of
+from gossipsync.core.model.entry import Entry, leaves_of
 from gossipsync.core.model.hlc import ZERO, Hlc
 from gossipsync.core.model.ids import NetworkId, Origin, epoch_of, peer_of
 from gossipsync.core.model.limits import Limits
@@ -28,8 +28,7 @@ class _Group:
     """Writes that will be one bundle."""
 
     opened_s: float
-    leaves: list[bytes] = field(factory=list)
-    datas: list[bytes] = field(factory=list)
+    entries: list[Entry] = field(factory=list)
     size_bytes: int = 0
     hlc: Hlc = ZERO
 
@@ -59,18 +58,14 @@ class Sealer:
         if not groups or self._is_full(groups[-1], len(entries), size):
             groups.append(_Group(now_s))
         group = groups[-1]
-        for entry in entries:
-            group.datas.append(entry.data)
-            group.leaves.append(
-                leaf_hash(stub_of(entry.data, 0 if entry.value is None else len(entry.value)))
-            )
+        group.entries += entries
         group.size_bytes += size
         group.hlc = stamp
         return self._logs.index((bucket, origin)) + len(groups)
 
     def _is_full(self, group: _Group, entries: int, size: int) -> bool:
-        return bool(group.datas) and (
-            len(group.datas) + entries > self._limits.seal_entries
+        return bool(group.entries) and (
+            len(group.entries) + entries > self._limits.seal_entries
             or group.size_bytes + size > self._limits.seal_bytes
         )
 
@@ -106,8 +101,12 @@ class Sealer:
             epoch=epoch_of(origin),
             index=1 if log is None else log.index + 1,
             previous=NO_PREVIOUS if log is None else log.head,
-            count=len(group.datas),
-            root=merkle_root(group.leaves),
+            count=len(group.entries),
+            root=merkle_root(leaves_of(group.entries)),
             log_hlc=group.hlc,
         )
-        return Bundle(header, self._sign(signed_bytes(header.data)), tuple(group.datas))
+        return Bundle(
+            header,
+            self._sign(signed_bytes(header.data)),
+            tuple(entry.data for entry in group.entries),
+        )
