@@ -6,6 +6,27 @@ dictionary speed, and the mesh makes all replicas equal. Importing this package 
 
 from importlib.metadata import version as _version
 
+from gossipsync.embed import (
+    NEVER,
+    AsyncBatch,
+    AsyncBucket,
+    AsyncMesh,
+    AsyncReceipt,
+    Batch,
+    Bucket,
+    Change,
+    Counter,
+    Elements,
+    Entry,
+    Event,
+    Fields,
+    Member,
+    Mesh,
+    Receipt,
+    Status,
+    open,  # noqa: A004 - gossipsync.open, as the contract says
+    open_async,
+)
 from gossipsync.errors import (
     AckTimeoutError,
     BucketKindError,
@@ -34,19 +55,36 @@ from gossipsync.errors import (
 __version__ = _version("gossipsync")
 
 __all__ = [
+    "NEVER",
     "AckTimeoutError",
+    "AsyncBatch",
+    "AsyncBucket",
+    "AsyncMesh",
+    "AsyncReceipt",
+    "Batch",
+    "Bucket",
     "BucketKindError",
+    "Change",
     "ClosedError",
     "ConfigError",
+    "Counter",
     "CursorError",
+    "Elements",
     "EndedKeyError",
+    "Entry",
+    "Event",
+    "Fields",
     "GossipsyncError",
     "InternalError",
     "KeyTooLongError",
     "LocalError",
+    "Member",
+    "Mesh",
     "NotPermittedError",
     "OverloadedError",
+    "Receipt",
     "RemoteError",
+    "Status",
     "StoreCorruptError",
     "StoreError",
     "StoreFullError",
@@ -57,4 +95,6 @@ __all__ = [
     "ValueTypeError",
     "WaitTimeoutError",
     "__version__",
+    "open",
+    "open_async",
 ]

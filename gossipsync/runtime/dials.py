@@ -12,8 +12,8 @@ from typing import Final
 import trio
 from attrs import define
 
-from gossipsync.errors import GossipsyncError
-from gossipsync.runtime.tcp import split_address
+from gossipsync.core.wire.hello import HelloError
+from gossipsync.runtime.tcp import HandshakeError, split_address
 from gossipsync.runtime.transport import Connection, Transport
 
 __all__ = ["DIALS_LIMIT", "Dialer", "Expectation"]
@@ -60,13 +60,13 @@ class Dialer:
     async def dial(self, address: str) -> None:
         """Dial once and stay with the connection until it ends."""
         if self._running >= DIALS_LIMIT:
-            self._fail(address, "too many addresses are being dialled")
+            self._fail(address, "busy", "too many addresses are being dialled")
             return
         self._running += 1
         try:
             connection = await self._transport.dial(*split_address(address))
-        except (GossipsyncError, ValueError) as error:
-            self._fail(address, str(error))
+        except (HandshakeError, HelloError) as error:
+            self._fail(address, error.reason.value, str(error))
             return
         finally:
             self._running -= 1
@@ -76,8 +76,8 @@ class Dialer:
         finally:
             await trio.aclose_forcefully(connection.stream)
 
-    def _fail(self, address: str, reason: str) -> None:
-        self._settle(address, reason or "failed")
+    def _fail(self, address: str, reason: str, detail: str) -> None:
+        self._settle(address, detail)
         self._handle_failed(address, reason)
 
     def _settle(self, address: str, outcome: str) -> None:

@@ -15,7 +15,9 @@ from typing import Final, Protocol, assert_never
 
 import trio
 
-from gossipsync.core import Commit, Dial, Effect, Emit, HangUp, LinkId, Now, Peer, Send, Tell
+from gossipsync.core import Now, Peer
+from gossipsync.core.model.effects import Commit, Dial, Effect, Emit, HangUp, Send, Tell
+from gossipsync.core.model.ids import LinkId
 from gossipsync.runtime.clock import Clock
 from gossipsync.runtime.commits import Committer
 from gossipsync.runtime.observe import Observer
@@ -24,6 +26,7 @@ from gossipsync.runtime.waiters import Waiters
 __all__ = ["Driver", "Network"]
 
 _log = logging.getLogger("gossipsync.engine")
+_TICK_S: Final = 0.005
 _AFTER_BUG_S: Final = 1.0  # a deadline that fails every time must not spin
 
 
@@ -110,15 +113,24 @@ class Driver:
             if deadline is not None and deadline < self._armed_s and self._rearm is not None:
                 self._rearm.set()
 
+    def is_idle(self) -> bool:
+        """Whether all that was written here is sealed, committed and handed out."""
+        with self.lock:
+            return self.peer.is_idle
+
     async def keep_deadlines(self) -> None:
         """Call the peer whenever its deadline has come, until cancelled."""
+        met: float | None = None
         while True:
             with self.lock:
                 deadline = self.peer.next_deadline()
             now = self._clock.now()
             if deadline is not None and deadline <= now.mono_s:
                 is_sound = self.speak(self.peer.handle_deadline)
-                await trio.sleep(0 if is_sound else _AFTER_BUG_S)
+                # One that stands still waits for something else, such as a commit under way.
+                pause_s = 0.0 if deadline != met else _TICK_S
+                await trio.sleep(pause_s if is_sound else _AFTER_BUG_S)
+                met = deadline
                 continue
             self._armed_s = float("inf") if deadline is None else deadline
             self._rearm = trio.Event()
@@ -146,6 +158,9 @@ class Driver:
                         tickets.append(ticket)
                     case Tell(buckets):
                         told = (told or set()) | buckets
+                    case Emit(event):
+                        self._observer.observe(event)
+                        told = told or set()
                     case _:
                         self._carry_out(effect)
             if not tickets:
@@ -163,10 +178,8 @@ class Driver:
                 self._committer.ask(ticket)
             case Dial(address):
                 self._network.dial(address)
-            case Emit(event):
-                self._observer.observe(event)
-            case Tell():
-                pass  # gathered by _drain, told once
+            case Tell() | Emit():
+                pass  # _drain sees to these
             case _:
                 assert_never(effect)
 

@@ -7,15 +7,19 @@ Invariants: no queue is unbounded; a link that meets a bug of ours is closed, an
 alone; `run` ends within two seconds of `request_close`.
 """
 
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from itertools import count
 from random import SystemRandom
+from threading import RLock
 from typing import Final
 
 import trio
+from attrs import evolve
 
 from gossipsync import __version__
-from gossipsync.core import LinkId, LinkPeer, Now, Peer, PeerConfig
+from gossipsync.core import LinkPeer, Now, Peer, PeerConfig, PeerStatus
+from gossipsync.core.model.ids import LinkId
 from gossipsync.core.ports import Store
 from gossipsync.core.wire.hello import LocalHello
 from gossipsync.errors import GossipsyncError
@@ -26,7 +30,7 @@ from gossipsync.runtime.dials import Dialer
 from gossipsync.runtime.discovery import keep_seeds
 from gossipsync.runtime.driver import Driver
 from gossipsync.runtime.links import Link
-from gossipsync.runtime.observe import ControlUnavailable, DialFailed, Observer
+from gossipsync.runtime.observe import EVENT_KINDS, ControlUnavailable, DialFailed, Observer
 from gossipsync.runtime.settings import Settings
 from gossipsync.runtime.tcp import split_address
 from gossipsync.runtime.transport import Connection, Transport
@@ -74,6 +78,8 @@ class Engine:
         self.waiters = self._driver.waiters
         self.wake = self._driver.wake
         """Have the peer drained soon: with the lock held, after every change of the peer. Any thread."""
+        self.run_name = bytes(self.peer.origin)
+        """Names this run of the peer: never the same again."""
         self._links: dict[LinkId, Link] = {}
         self._link_ids = count(1)
         self._nursery: trio.Nursery | None = None
@@ -85,6 +91,20 @@ class Engine:
         """This moment on both clocks."""
         return self.clock.now()
 
+    def status(self) -> PeerStatus:
+        """What state the peer is in; refusals before a link was up are counted among the peer's."""
+        with self.lock:
+            status = self.peer.status(self.now())
+        rejected = Counter(self.observer.tally)
+        for kind in EVENT_KINDS:
+            del rejected[kind]
+        rejected.update(status.rejected)
+        return evolve(status, rejected=dict(rejected))
+
+    def count_alive(self) -> int:
+        """Members that are alive, self included. With the lock held."""
+        return sum(member.state == "alive" for member in self.peer.members(self.now()))
+
     def request_close(self, *, leave: bool = False) -> None:
         """Flush, say goodbye and end `run`, within two seconds; `leave` gives up membership. Any thread."""
 
@@ -93,6 +113,11 @@ class Engine:
             self._is_closing.set()
 
         self._driver.run_soon(close)
+
+    def disown(self) -> None:
+        """In a forked child: this engine is the parent's. Nobody here may wait for it or its locks."""
+        self.lock = RLock()
+        self.waiters.is_closed = True
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until `request_close`; started once it listens. Raises TransportError, ConfigError."""
@@ -134,7 +159,7 @@ class Engine:
         except (GossipsyncError, OSError) as error:
             if self.settings.socket is not None:
                 raise  # asked for by name; not to be had is then a mistake worth stopping for
-            self.observer.observe(ControlUnavailable(str(error)))
+            self._observe(ControlUnavailable(str(error)))
 
     async def _supervise(self, task: Callable[[], Awaitable[None]]) -> None:
         """Keep a task going whatever bug it meets."""
@@ -150,15 +175,23 @@ class Engine:
         def handle(addresses: tuple[str, ...]) -> None:
             self._driver.speak(lambda now: self.peer.handle_seeds(addresses, now))
 
-        await keep_seeds(self.settings.seeds, handle, self.observer.observe)
+        await keep_seeds(self.settings.seeds, handle, self._observe)
 
     async def _flush(self) -> None:
         """Seal, commit, send and say goodbye, as far as the time allows."""
         with trio.move_on_after(_FLUSH_S):
             self._driver.speak(self.peer.leave if self._is_leaving else self.peer.close)
-            while self._links or self._committer.is_busy:
-                self._has_moved = trio.Event()
-                await self._has_moved.wait()
+            while self._committer.is_busy or not self._driver.is_idle():
+                await self._next_move()
+            for link in self._links.values():
+                link.hang_up("closing")
+            while self._links:
+                await self._next_move()
+
+    async def _next_move(self) -> None:
+        """Sleep until a commit was answered or a link has ended."""
+        self._has_moved = trio.Event()
+        await self._has_moved.wait()
 
     def _answer_commit(self, ticket: int, failure: str | None) -> None:
         self._driver.answer_commit(ticket, failure)
@@ -215,8 +248,12 @@ class Engine:
             self._has_moved.set()
 
     def _handle_dial_failed(self, address: str, reason: str) -> None:
-        self.observer.observe(DialFailed(address, reason))
         self._driver.speak(lambda now: self.peer.handle_dial_failed(address, reason, now))
+        self._observe(DialFailed(address, reason))
+
+    def _observe(self, event: object) -> None:
+        """An event of our own; the core's come through the driver."""
+        self.observer.observe(event)
         with self.lock:
             self.waiters.tell(frozenset())
 

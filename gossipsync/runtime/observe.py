@@ -8,11 +8,11 @@ Invariant: neither values nor key material reach a log line or an event.
 
 import logging
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import Enum
-from threading import Lock
 from typing import Final
+from weakref import ref
 
 import attrs
 from attrs import field, frozen
@@ -21,6 +21,7 @@ from gossipsync.core.model import events
 from gossipsync.core.model.ids import peer_text
 
 __all__ = [
+    "EVENT_KINDS",
     "ControlUnavailable",
     "DialFailed",
     "MeshEvent",
@@ -84,17 +85,20 @@ _TABLE: Final[Mapping[type, tuple[str, str, int]]] = {
     DialFailed: ("dial-failed", "discovery", logging.DEBUG),
     ControlUnavailable: ("control-unavailable", "control", logging.WARNING),
 }
+EVENT_KINDS: Final = tuple(kind for kind, _, _ in _TABLE.values())
 _UNKNOWN: Final = ("event", "peer", logging.INFO)
 
 
 class Subscription:
-    """One reader's queue of events: bounded, the oldest go first, and what went is counted."""
+    """One reader's queue of events: bounded, the oldest go first, and what went is counted.
+
+    One thread adds and one takes, each with single deque operations, so there is no lock to hold.
+    """
 
     def __init__(self) -> None:
         self._queue: deque[MeshEvent] = deque(maxlen=_SUBSCRIPTION_EVENTS)
-        self._dropped = 0
-        self._lock = Lock()
-        self.wake: Callable[[], None] | None = None
+        self._dropped = 0  # ever, by the one who adds
+        self._reported = 0  # of these, by the one who takes
 
     @property
     def is_empty(self) -> bool:
@@ -103,28 +107,28 @@ class Subscription:
 
     def add(self, event: MeshEvent) -> None:
         """Queue one event."""
-        with self._lock:
-            if len(self._queue) == _SUBSCRIPTION_EVENTS:
-                self._dropped += 1
-            self._queue.append(event)
+        if len(self._queue) == _SUBSCRIPTION_EVENTS:
+            self._dropped += 1
+        self._queue.append(event)
 
     def take(self) -> MeshEvent | None:
         """The next event; first of all how many were dropped, if any."""
-        with self._lock:
-            if not self._queue:
-                return None
-            if self._dropped:
-                dropped, self._dropped = self._dropped, 0
-                return MeshEvent("events-dropped", self._queue[0].at, {"count": dropped})
-            return self._queue.popleft()
+        if not self._queue:
+            return None
+        dropped = self._dropped - self._reported
+        if dropped:
+            self._reported += dropped
+            return MeshEvent("events-dropped", datetime.now(UTC), {"count": dropped})
+        return self._queue.popleft()
 
 
 class Observer:
-    """Takes in events. `tally` counts events by their name, and refusals by their reason."""
+    """Takes in events. `tally` counts events by their name, and what was refused at the door by reason."""
 
     def __init__(self) -> None:
         self.tally: Counter[str] = Counter()
-        self._subscriptions: list[Subscription] = []
+        # Weak: a reader that is dropped in the middle of its loop has nobody to say so.
+        self._subscriptions: list[ref[Subscription]] = []
 
     def observe(self, event: object) -> None:
         """Log, count and hand on one event."""
@@ -136,23 +140,23 @@ class Observer:
             return
         fields = _fields(event)
         if is_logged:
-            log.log(
-                level, "%s %s", kind, " ".join(f"{name}={part}" for name, part in fields.items())
-            )
-        shown = MeshEvent(kind, datetime.now(UTC), fields)
-        for subscription in tuple(self._subscriptions):
-            subscription.add(shown)
+            told = " ".join(f"{name}={part}" for name, part in fields.items())
+            log.log(level, "%s %s", kind, told)
+        self._hand_on(MeshEvent(kind, datetime.now(UTC), fields))
 
     def subscribe(self) -> Subscription:
-        """A new reader, from now on."""
+        """A new reader, from now on and as long as somebody holds it."""
         subscription = Subscription()
-        self._subscriptions.append(subscription)
+        self._subscriptions.append(ref(subscription))
         return subscription
 
-    def unsubscribe(self, subscription: Subscription) -> None:
-        """Stop feeding a reader. Idempotent."""
-        if subscription in self._subscriptions:
-            self._subscriptions.remove(subscription)
+    def _hand_on(self, event: MeshEvent) -> None:
+        for each in tuple(self._subscriptions):
+            subscription = each()
+            if subscription is None:
+                self._subscriptions.remove(each)
+            else:
+                subscription.add(event)
 
 
 def escape(text: str) -> str:

@@ -6,15 +6,13 @@ A reader takes whatever was given and returns the one form that the rest of the 
 Invariant: a reader's result is a fixed point: reading it again gives the same.
 """
 
-import math
 import os
-import re
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
 from gossipsync.core.model.bucket import Deletes, Kind
+from gossipsync.runtime.durations import UnreadableError, parse_duration
 from gossipsync.runtime.tcp import join_address, split_address
 
 __all__ = [
@@ -32,38 +30,9 @@ __all__ = [
     "read_text",
 ]
 
-_UNITS_S: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "": 1.0}
-_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|)\s*")
-_MAX_DURATION_S: Final = (
-    100 * 365 * 86400.0
-)  # beyond, stamps in milliseconds would leave their field
 _MAX_INT_DIGITS: Final = 9
 _MAX_NAME_BYTES: Final = 128  # what a hello carries
 _MAX_ADDRESS_BYTES: Final = 261  # 253 of a DNS name, colon, five digits, brackets
-
-
-class UnreadableError(ValueError):
-    """What was given is no value of this setting; the message says what would be."""
-
-
-def parse_duration(given: object) -> float:
-    """Seconds, from a number of seconds, a timedelta, or text like "20ms", "30s", "10m", "1h", "7d".
-
-    Raises UnreadableError for anything else, for what is not above zero, and beyond a century.
-    """
-    if isinstance(given, timedelta):
-        seconds = given.total_seconds()
-    elif isinstance(given, (int, float)) and not isinstance(given, bool):
-        seconds = float(given)
-    elif isinstance(given, str) and (match := _DURATION.fullmatch(given)):
-        seconds = float(match[1]) * _UNITS_S[match[2]]
-    else:
-        raise UnreadableError(
-            'a duration is a number of seconds, or text like "20ms", "30s", "10m", "1h"'
-        )
-    if not math.isfinite(seconds) or not 0 < seconds <= _MAX_DURATION_S:
-        raise UnreadableError("a duration is above zero and at most a century")
-    return seconds
 
 
 def read_text(given: object) -> str:

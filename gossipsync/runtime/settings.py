@@ -9,12 +9,13 @@ and its repr shows no secret.
 
 import socket
 from collections.abc import Callable, Mapping
+from enum import IntEnum
 from pathlib import Path
 from typing import Final
 
 from attrs import field, frozen
 
-from gossipsync.core.model.bucket import BucketRules, Deletes, Kind, check_bucket_name
+from gossipsync.core.model.bucket import Deletes, Kind, check_bucket_name
 from gossipsync.errors import ConfigError
 from gossipsync.runtime import readers
 from gossipsync.runtime.tcp import split_address
@@ -47,13 +48,26 @@ class BucketSettings:
         if self.deletes is Deletes.FINAL and self.ttl is None:
             raise ConfigError(f'bucket {name!r}: deletes="final" needs a ttl')
 
-    def conflicts_with(self, rules: BucketRules) -> bool:
-        """Whether something said here differs from the rules in force."""
-        return (
-            self.kind not in {None, rules.kind}
-            or self.deletes not in {None, rules.deletes}
-            or self.ttl_ms not in {None, rules.ttl_ms}
+    def over(self, other: "BucketSettings") -> "BucketSettings":
+        """These settings, with the other's where they say nothing."""
+        return BucketSettings(
+            other.kind if self.kind is None else self.kind,
+            other.ttl if self.ttl is None else self.ttl,
+            other.deletes if self.deletes is None else self.deletes,
         )
+
+    def differs_from(self, other: "BucketSettings") -> bool:
+        """Whether both say something and not the same."""
+        return self.over(other) != other.over(self)
+
+    def __str__(self) -> str:
+        said = {"kind": self.kind, "ttl": self.ttl, "deletes": self.deletes}
+        words = [
+            f"{name}={part.name.lower() if isinstance(part, IntEnum) else part}"
+            for name, part in said.items()
+            if part is not None
+        ]
+        return ", ".join(words) or "no arguments"
 
 
 @frozen(kw_only=True)

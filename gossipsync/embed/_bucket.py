@@ -1,0 +1,77 @@
+"""Buckets for threads: writes may wait for acks and for room, watching blocks.
+
+Invariant: an argument that makes no sense is refused before anything is written.
+"""
+
+from gossipsync.embed._batch import Batch
+from gossipsync.embed._binding import Binding
+from gossipsync.embed._bucket_base import BucketBase
+from gossipsync.embed._durations import Ttl, check_timeout, ttl_ms
+from gossipsync.embed._receipts import Ack, Receipt, check_ack
+from gossipsync.embed._sources import PatientSource
+from gossipsync.embed._watching import Watch
+
+__all__ = ["Bucket"]
+
+
+class Bucket(BucketBase):
+    """A named mapping from str to plain values that every peer of the mesh holds whole.
+
+    Reads are dictionary look-ups here. A write is visible here when the call returns, and on its way to
+    the others. Safe in any thread. Raises what `gossipsync` says of values and keys: ValueTypeError,
+    ValueTooLargeError, KeyTooLongError, BucketKindError, EndedKeyError, OverloadedError, ClosedError.
+    """
+
+    def __init__(self, binding: Binding) -> None:
+        super().__init__(binding, PatientSource(binding))
+
+    def put(
+        self,
+        key: str,
+        value: object,
+        *,
+        ttl: Ttl = None,
+        ack: Ack = 0,
+        timeout: float | None = None,
+    ) -> Receipt:
+        """Write a value; with `ack`, return once so many other members have stored it.
+
+        `ttl` in seconds, NEVER, or None for the bucket's; `timeout` in seconds, None for the setting
+        `ack_timeout`. Raises AckTimeoutError, after which the write still stands.
+        """
+        check_ack(ack)
+        check_timeout(timeout)
+        binding, milliseconds = self._binding, ttl_ms(ttl)
+        written = binding.patiently(lambda: binding.put(key, value, milliseconds))
+        receipt = Receipt(binding.engine(), written, key)
+        receipt.wait(ack, timeout=timeout)
+        return receipt
+
+    def delete(self, key: str, *, ack: Ack = 0, timeout: float | None = None) -> Receipt:
+        """Write a delete, whether the key is here yet or not; otherwise as `put`."""
+        check_ack(ack)
+        check_timeout(timeout)
+        binding = self._binding
+        _, written = binding.patiently(lambda: binding.edit(lambda draft: draft.delete(key)))
+        assert written is not None
+        receipt = Receipt(binding.engine(), written, key)
+        receipt.wait(ack, timeout=timeout)
+        return receipt
+
+    def batch(self, *, ack: Ack = 0, timeout: float | None = None) -> Batch:
+        """Several writes as one bundle, atomic on every peer: a context manager.
+
+        It reads its own writes, is dropped whole on an exception, and has a `receipt` afterwards.
+        """
+        check_timeout(timeout)
+        return Batch(self._binding, check_ack(ack), timeout)
+
+    def watch(
+        self, prefix: str = "", *, since: str | None = None, timeout: float | None = None
+    ) -> Watch:
+        """Iterate over the changes of keys that begin with `prefix`, the newest of each key.
+
+        `since` None: the present entries first; "now": changes only; a cursor: from there on. Ends after
+        `timeout` idle seconds. Raises CursorError.
+        """
+        return Watch(self._binding, prefix, since, timeout)

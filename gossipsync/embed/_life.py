@@ -1,0 +1,195 @@
+"""The life of one mesh in this process: started at first use, closed once, begun anew in a forked child.
+
+A web service opens its mesh when it imports its modules and forks its workers afterwards; so nothing is
+started before somebody needs it, and a child must forget what its parent had started: the threads are
+gone, the locks may be held for ever, and the sockets and files are the parent's.
+
+Invariants: at most one engine a mesh and process; in a forked child nothing of the parent's engine is
+used, closed or waited for; `close` takes two seconds at most and can be called twice.
+"""
+
+import atexit
+import logging
+import os
+from collections.abc import Callable
+from threading import Lock
+from typing import TYPE_CHECKING
+from weakref import WeakSet
+
+from gossipsync.embed._waiting import ThreadParker, async_parker
+from gossipsync.errors import ClosedError, StoreLockedError
+
+if TYPE_CHECKING:
+    from gossipsync.runtime.clock import Clock
+    from gossipsync.runtime.engine import Engine
+    from gossipsync.runtime.host import EngineThread
+    from gossipsync.runtime.settings import Settings
+
+__all__ = ["Life"]
+
+_log = logging.getLogger("gossipsync.engine")
+_MARGIN_S = 0.5  # for threads to end after the engine's own two seconds
+
+
+class Life:
+    """Starts, finds and ends the engine of one mesh. Safe in any thread.
+
+    `bind` and `unbind` are called whenever an engine has come or gone: `bind` may raise LocalError, and
+    the start then fails with it.
+    """
+
+    def __init__(
+        self,
+        settings: "Settings",
+        clock: "Clock",
+        bind: Callable[["Engine"], None],
+        unbind: Callable[[], None],
+    ) -> None:
+        self.settings = settings
+        self.clock = clock
+        self._bind = bind
+        self._unbind = unbind
+        self._lock = Lock()
+        self._thread: EngineThread | None = None
+        self._engine: Engine | None = None
+        self._is_closed = False
+        self._failure: BaseException | None = None
+        self._is_forked = False
+        _lives.add(self)
+
+    @property
+    def running(self) -> "Engine | None":
+        """The engine, if it runs."""
+        return self._engine
+
+    def engine(self) -> "Engine":
+        """The engine, started if need be. Raises ClosedError and whatever keeps it from starting."""
+        return self._engine or self._start()
+
+    def _start(self) -> "Engine":
+        with self._lock:
+            if self._engine is not None:
+                return self._engine  # another thread was first
+            parker = ThreadParker()
+            thread = self._begin(parker.wake)
+            parker.park(None)
+            return self._adopt(thread)
+
+    async def start_async(self) -> "Engine":
+        """Start without blocking the event loop. The mesh is not yet known to anybody else."""
+        parker = async_parker()
+        thread = self._begin(parker.wake)
+        try:
+            await parker.park(None)
+        except BaseException:  # cancelled: whatever comes up is to go down again
+            thread.when_started(lambda: _dismiss(thread))
+            raise
+        return self._adopt(thread)
+
+    def _begin(self, on_started: Callable[[], None]) -> "EngineThread":
+        from gossipsync.embed._start import build_engine
+        from gossipsync.runtime.host import EngineThread
+
+        if self._failure is not None:
+            raise self._failure
+        if self._is_closed:
+            raise ClosedError("this mesh has been closed; open another")
+        thread = EngineThread(lambda: build_engine(self.settings, self.clock))
+        thread.when_started(on_started)
+        thread.start()
+        return thread
+
+    def _adopt(self, thread: "EngineThread") -> "Engine":
+        """Take over an engine that has just started, or raise what kept it from starting."""
+        engine = thread.engine
+        if engine is None:
+            assert thread.error is not None
+            if self._is_forked and isinstance(thread.error, StoreLockedError):
+                raise StoreLockedError(
+                    f"{thread.error}; this process was forked from one that has opened a mesh: open one "
+                    "with a data_dir of its own here, or fork before the first use"
+                ) from thread.error
+            raise thread.error
+        try:
+            self._bind(engine)
+        except BaseException:
+            _dismiss(thread)
+            thread.join(self._close_s)
+            raise
+        self._thread, self._engine = thread, engine
+        thread.when_ended(lambda: self._handle_ended(thread))
+        return engine
+
+    @property
+    def _close_s(self) -> float:
+        from gossipsync.runtime.host import CLOSE_S
+
+        return CLOSE_S + _MARGIN_S
+
+    def _handle_ended(self, thread: "EngineThread") -> None:
+        """The engine's thread ends: closed by us, from the command line, or by a bug. In that thread."""
+        if self._thread is thread:
+            self._is_closed = True
+            self._failure = thread.error
+            self._engine = None
+            self._unbind()
+
+    def close(self, *, leave: bool = False) -> None:
+        """Flush and end, within two seconds; with `leave`, give up membership first."""
+        thread = self.request_close(leave=leave)
+        if thread is not None and not thread.join(self._close_s):
+            _log.error("the engine did not end in time; it is left behind")
+
+    async def close_async(self, *, leave: bool = False) -> None:
+        """`close` without blocking the event loop. Cancelled, it goes on in the background."""
+        thread = self.request_close(leave=leave)
+        if thread is not None:
+            parker = async_parker()
+            thread.when_ended(parker.wake)
+            await parker.park(self._close_s)
+
+    def request_close(self, *, leave: bool = False) -> "EngineThread | None":
+        """Begin to end; the thread to wait for, if there is one. Idempotent."""
+        with self._lock:
+            self._is_closed = True
+            engine, self._engine = self._engine, None
+            thread = self._thread
+        if engine is not None:
+            self._unbind()
+            engine.request_close(leave=leave)
+        return thread
+
+    def forget_parent(self) -> None:
+        """In a forked child: begin anew. Only this thread exists here."""
+        self._lock = Lock()
+        if self._engine is not None:
+            self._engine.disown()
+        self._thread = self._engine = self._failure = None
+        self._is_forked = True
+        self._unbind()
+
+
+def _dismiss(thread: "EngineThread") -> None:
+    if thread.engine is not None:
+        thread.engine.request_close()
+
+
+_lives: WeakSet[Life] = WeakSet()
+
+
+def _forget_parent() -> None:
+    for life in list(_lives):
+        life.forget_parent()
+
+
+def _close_all() -> None:
+    """At the interpreter's end: all at once, so that they share the two seconds."""
+    lives = [life for life in list(_lives) if life.running is not None]
+    for life in lives:
+        life.request_close()
+    for life in lives:
+        life.close()
+
+
+os.register_at_fork(after_in_child=_forget_parent)
+atexit.register(_close_all)
