@@ -13,9 +13,10 @@ from types import TracebackType
 from typing import Final, Self
 
 from gossipsync.cli._failures import NoPeerError
-from gossipsync.errors import InternalError, NotPermittedError
+from gossipsync.errors import InternalError, NotPermittedError, ValueTooLargeError
 from gossipsync.runtime.control_protocol import (
     MAX_REPLY_BYTES,
+    MAX_REQUEST_BYTES,
     Done,
     Failed,
     Frames,
@@ -67,7 +68,12 @@ class Caller:
         """The parts of a reply that comes in several; `limit_s` of silence is too long."""
         self._socket.settimeout(limit_s)
         with self._failures_mapped():
-            self._socket.sendall(Request(operation, arguments).encoded())
+            request = Request(operation, arguments).encoded()
+            if len(request) > MAX_REQUEST_BYTES:
+                raise ValueTooLargeError(
+                    f"a request of {len(request)} bytes; {MAX_REQUEST_BYTES} are allowed"
+                )
+            self._socket.sendall(request)
         while True:
             with self._failures_mapped():
                 reply = self._next_reply()

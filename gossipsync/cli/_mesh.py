@@ -25,6 +25,25 @@ __all__ = ["gossipinfo", "leave", "members", "status", "wait"]
 UNHEALTHY_WARNINGS: Final = frozenset(
     {"behind", "forked", "cloned", "clock-suspect", "revoked", "store-failing"}
 )
+_STATUS_ORDER: Final = (
+    *(
+        "schema",
+        "name",
+        "peer_id",
+        "address",
+        "network_id",
+        "epoch",
+        "state",
+        "uptime_s",
+        "version",
+    ),
+    *("members", "buckets", "lag_s", "clock_offset_ms", "traffic", "rejected", "warnings"),
+)
+_MEMBERS_ORDER: Final = ("alive", "suspect", "down", "away")
+_BUCKET_ORDER: Final = ("name", "kind", "keys", "tombstones", "bytes", "origins", "fingerprint")
+_MEMBER_ORDER: Final = (
+    *("name", "peer_id", "address", "zone", "state", "epoch", "last_seen_s", "behind"),
+)
 _APPEAR_S: Final = 5.0
 """How long `wait` gives a peer that is just being started to open its control socket."""
 
@@ -49,7 +68,7 @@ def status(invocation: Invocation, check: bool, output: str, every_s: float | No
 
     def ask() -> Report:
         with invocation.call() as caller:
-            document = _fields(caller.ask("status"))
+            document = _status_document(caller.ask("status"))
         complaints[:] = _complaints(document)
         return Report(document, [document], lambda: _screens.status_screen(document))
 
@@ -68,7 +87,7 @@ def members(invocation: Invocation, output: str, every_s: float | None) -> None:
     def ask() -> Report:
         with invocation.call() as caller:
             rows = [
-                _fields(row)
+                _ordered(_fields(row), _MEMBER_ORDER)
                 for part in caller.parts("members")
                 if isinstance(part, list)
                 for row in part
@@ -181,6 +200,20 @@ def _complaints(document: dict[str, object]) -> list[str]:
     if state == "alone" and document["has_seeds"]:
         found.append("alone though it has seeds")
     return found + [f"warned {code}" for code in warnings if code in UNHEALTHY_WARNINGS]
+
+
+def _status_document(answer: object) -> dict[str, object]:
+    status = _ordered(_fields(answer), _STATUS_ORDER)
+    status["members"] = _ordered(_fields(status["members"]), _MEMBERS_ORDER)
+    buckets = status["buckets"]
+    assert isinstance(buckets, list)
+    status["buckets"] = [_ordered(_fields(bucket), _BUCKET_ORDER) for bucket in buckets]
+    return status
+
+
+def _ordered(fields: dict[str, object], order: tuple[str, ...]) -> dict[str, object]:
+    """The same in the order that the documentation has; canonical CBOR has one of its own."""
+    return {name: fields[name] for name in order if name in fields} | fields
 
 
 def _fields(result: object) -> dict[str, object]:

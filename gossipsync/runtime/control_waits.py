@@ -67,12 +67,20 @@ async def until(
     """
     moved = trio.Event()
     token = trio.lowlevel.current_trio_token()
-    waiter = Waiter(is_met, lambda: token.run_sync_soon(moved.set), bucket)
+    is_woken = False
+
+    def wake() -> None:
+        nonlocal is_woken
+        is_woken = True
+        token.run_sync_soon(moved.set)
+
+    waiter = Waiter(is_met, wake, bucket)
     with engine.lock:
         engine.waiters.add(waiter)
     try:
-        with trio.move_on_after(float("inf") if timeout_s is None else timeout_s):
-            await moved.wait()
+        if not is_woken:
+            with trio.move_on_after(float("inf") if timeout_s is None else timeout_s):
+                await moved.wait()
     finally:
         with engine.lock:
             engine.waiters.discard(waiter)
@@ -80,4 +88,4 @@ async def until(
         raise waiter.error
     if engine.waiters.is_closed:
         raise ClosedError("the peer has closed")
-    return moved.is_set()
+    return is_woken
