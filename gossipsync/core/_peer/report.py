@@ -12,8 +12,8 @@ from gossipsync.core._peer.mesh import Mesh
 from gossipsync.core.model.ids import Epoch, epoch_of, peer_of, peer_text
 from gossipsync.core.model.reasons import Reason, WarningCode
 
-_BEHIND_BUNDLES = 1000
-"""Bundles known to be missing from which on a peer calls itself behind."""
+_BEHIND_BUNDLES = 256
+"""Bundles said to be missing from which on a peer calls itself behind."""
 _PERCENTILES = (50, 99)
 _REASONS = frozenset(map(str, Reason))
 

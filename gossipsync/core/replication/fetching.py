@@ -59,9 +59,10 @@ class Fetcher:
         return len(self._behind)
 
     def bundles_behind(self) -> int:
-        """Bundles that members are known to have and we have not."""
+        """Bundles that members say they have and we have not; no line counts for more than one can ask for at a time."""
+        window = self._limits.span_bundles * _WINDOW_SPANS
         return sum(
-            max(behind.have.values(), default=0) - self._logs.index(key)
+            min(window, max(behind.have.values(), default=0) - self._logs.index(key))
             for key, behind in self._behind.items()
         )
 
