@@ -7,7 +7,6 @@ something moved.
 Invariant: a wait that ends, however it ends, leaves nothing behind in the engine.
 """
 
-import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Event
@@ -48,6 +47,8 @@ class ThreadParker:
 
 class _AsyncioParker:
     def __init__(self) -> None:
+        import asyncio
+
         self._loop = asyncio.get_running_loop()
         self._event = asyncio.Event()
 
@@ -58,6 +59,8 @@ class _AsyncioParker:
             pass  # the loop has been closed: nobody sleeps there any more
 
     async def park(self, timeout_s: float | None) -> bool:
+        import asyncio
+
         try:
             async with asyncio.timeout(timeout_s):
                 await self._event.wait()
