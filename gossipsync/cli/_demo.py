@@ -35,7 +35,7 @@ def demo() -> None:
     from gossipsync.cli._demo_view import narrator
 
     started_s = time.monotonic()
-    with _sigterm_interrupts(), _folder() as folder, narrator() as voice:
+    with _signals_interrupt(), _folder() as folder, narrator() as voice:
         story = Story(folder, voice, started_s + _BUDGET_S)
         try:
             story.tell()
@@ -58,14 +58,17 @@ def _folder() -> Iterator[Path]:
 
 
 @contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    """SIGTERM ends the demo as Ctrl-C does: after it has cleaned up."""
+def _signals_interrupt() -> Iterator[None]:
+    """SIGTERM, and the terminal's end, end the demo as Ctrl-C does: after it has cleaned up."""
 
     def interrupt(*_: object) -> NoReturn:
         raise KeyboardInterrupt
 
-    former = signal.signal(signal.SIGTERM, interrupt)
+    former = {
+        number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)
+    }
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, former)
+        for number, handler in former.items():
+            signal.signal(number, handler)

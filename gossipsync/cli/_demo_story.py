@@ -22,18 +22,18 @@ _SESSIONS: Final = 400
 _MISSED: Final = 20
 _FULL_SHARE: Final = 0.34
 """Who missed a twentieth may receive this share of the first full copy: handshakes and gossip weigh too."""
-_REDRAW_EVERY: Final = 50
+_REDRAW_EVERY: Final = 20
 
 
 class Story:
-    """Three peers: ann, ben and cat."""
+    """Three peers, as three instances of a web service would embed them."""
 
     def __init__(self, folder: Path, voice: Narrator, deadline_s: float) -> None:
         self._voice = voice
         self._deadline_s = deadline_s
         self._key_file = folder / "cluster.key"
-        self._ann, self._ben, self._cat = self._peers = tuple(
-            DemoPeer(folder, name, self._key_file) for name in ("ann", "ben", "cat")
+        self._one, self._two, self._three = self._peers = tuple(
+            DemoPeer(folder, name, self._key_file) for name in ("web-1", "web-2", "web-3")
         )
         self._first_bytes = 0
 
@@ -63,11 +63,11 @@ class Story:
             os.open(self._key_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w"
         ) as file:
             file.write(keygen() + "\n")
-        self._ann.start(())
-        self._ann.await_ready(self._deadline_s)
-        for peer in (self._ben, self._cat):
-            peer.start((self._ann.address,))
-        for peer in (self._ben, self._cat):
+        self._one.start(())
+        self._one.await_ready(self._deadline_s)
+        for peer in (self._two, self._three):
+            peer.start((self._one.address,))
+        for peer in (self._two, self._three):
             peer.await_ready(self._deadline_s)
         for peer in self._peers:
             peer.ask("wait", waits_s=self._left_s, members=3, timeout_s=self._left_s)
@@ -77,52 +77,54 @@ class Story:
         self._show()
 
     def _share_sessions(self) -> None:
-        self._voice.step(f"Writing {_SESSIONS} sessions on ann, reading them on ben and cat.")
+        self._voice.step(f"Writing {_SESSIONS} sessions on web-1, reading them on web-2 and web-3.")
         for number in range(_SESSIONS):
-            self._ann.put(_BUCKET, f"s{number:03}", _session(number), ack=0)
+            self._one.put(_BUCKET, f"s{number:03}", _session(number), ack=0)
             if number % _REDRAW_EVERY == 0:
-                self._show()
-        last = self._ann.put(_BUCKET, "sid-demo", {"user": "you", "cart": 1}, ack="all")
-        self._await_token(last, (self._ben, self._cat))
+                self._voice.redraw(self._rows)
+        last = self._one.put(_BUCKET, "sid-demo", {"user": "you", "cart": 1}, ack="all")
+        self._await_token(last, (self._two, self._three))
         self._check_equal(_SESSIONS + 1, self._peers)
-        expected = self._ann.get(_BUCKET, "sid-demo")
-        for peer in (self._ben, self._cat):
+        expected = self._one.get(_BUCKET, "sid-demo")
+        for peer in (self._two, self._three):
             self._check(peer.get(_BUCKET, "sid-demo") == expected, f"{peer.name} reads the session")
-        self._first_bytes = _received(self._cat)
-        self._voice.say(f"gossipsync get sessions sid-demo   on cat: {expected}")
+        self._first_bytes = _received(self._three)
+        self._voice.say(f"gossipsync get sessions sid-demo   on web-3: {expected}")
         self._voice.say("All three hold the same sessions: equal fingerprints.")
 
     def _kill_one(self) -> None:
-        self._voice.step(f"kill -9 {self._cat.pid}: cat is gone, without a goodbye.")
-        self._cat.kill()
+        self._voice.step(f"kill -9 {self._three.pid}: web-3 is gone, without a goodbye.")
+        self._three.kill()
         self._show()
 
     def _write_meanwhile(self) -> None:
-        self._voice.step(f"Meanwhile: {_MISSED} new sessions on ann, and one user logs out on ben.")
+        self._voice.step(
+            f"Meanwhile: {_MISSED} new sessions on web-1, and one user logs out on web-2."
+        )
         token = ""
         for number in range(_MISSED):
-            token = self._ann.put(_BUCKET, f"new{number:02}", _session(number))
-        self._ben.ask("del", waits_s=self._left_s, bucket=_BUCKET, key="s007", ack=1)
-        self._await_token(token, (self._ben,))
-        self._check_equal(_SESSIONS + _MISSED, (self._ann, self._ben))
-        self._voice.say("ann and ben go on as before.")
+            token = self._one.put(_BUCKET, f"new{number:02}", _session(number))
+        self._two.ask("del", waits_s=self._left_s, bucket=_BUCKET, key="s007", ack=1)
+        self._await_token(token, (self._two,))
+        self._check_equal(_SESSIONS + _MISSED, (self._one, self._two))
+        self._voice.say("web-1 and web-2 go on as before.")
 
     def _bring_back(self) -> None:
-        self._voice.step("Starting cat again, with the same data folder.")
-        tokens = [str(peer.ask("token")["token"]) for peer in (self._ann, self._ben)]
-        self._cat.start((self._ann.address, self._ben.address))
-        self._cat.await_ready(self._deadline_s)
+        self._voice.step("Starting web-3 again, with the same data folder.")
+        tokens = [str(peer.ask("token")["token"]) for peer in (self._one, self._two)]
+        self._three.start((self._one.address, self._two.address))
+        self._three.await_ready(self._deadline_s)
         for token in tokens:
-            self._await_token(token, (self._cat,))
+            self._await_token(token, (self._three,))
         self._check_equal(_SESSIONS + _MISSED, self._peers)
-        self._check(self._cat.get(_BUCKET, "s007") is None, "cat knows of the logout")
-        again = _received(self._cat)
+        self._check(self._three.get(_BUCKET, "s007") is None, "web-3 knows of the logout")
+        again = _received(self._three)
         self._check(
             again < self._first_bytes * _FULL_SHARE,
-            f"cat receives only what it missed, not {again} bytes of {self._first_bytes}",
+            f"web-3 receives only what it missed, not {again} bytes of {self._first_bytes}",
         )
         self._voice.say(
-            "Its own journal gave cat what it had; the others sent only what it had missed:"
+            "Its own journal gave web-3 what it had; the others sent only what it had missed:"
         )
         self._voice.say(f"{size(again)} received now, {size(self._first_bytes)} the first time.")
         self._voice.say("The user who logged out stays logged out.")
@@ -154,7 +156,10 @@ class Story:
             raise DemoFailedError(f"it is not so that {claim}")
 
     def _show(self) -> None:
-        self._voice.show([_row(peer) for peer in self._peers])
+        self._voice.show(self._rows())
+
+    def _rows(self) -> list[PeerRow]:
+        return [_row(peer) for peer in self._peers]
 
 
 def _session(number: int) -> dict[str, object]:

@@ -5,7 +5,7 @@ Invariant: both tell the same story in the same order; only the table's redrawin
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -39,7 +39,11 @@ class Narrator(Protocol):
         ...
 
     def show(self, rows: Sequence[PeerRow]) -> None:
-        """How the peers stand."""
+        """How the peers stand, at the end of a step."""
+        ...
+
+    def redraw(self, rows: Callable[[], Sequence[PeerRow]]) -> None:
+        """How they stand in the middle of one; `rows` is asked only where somebody can see it move."""
         ...
 
 
@@ -71,9 +75,12 @@ class _Plain:
                 continue
             click.echo(
                 f"   {name}: {process}, {state}, {members} members, {sessions} sessions,"
-                f" fingerprint {fingerprint}, {size(received)} received"
+                f" fingerprint {fingerprint or '–'}, {size(received)} received"
             )
         sys.stdout.flush()
+
+    def redraw(self, rows: Callable[[], Sequence[PeerRow]]) -> None:
+        pass
 
 
 class _OnTerminal:
@@ -96,6 +103,9 @@ class _OnTerminal:
 
     def show(self, rows: Sequence[PeerRow]) -> None:
         self._live.update(_peer_table(rows), refresh=True)
+
+    def redraw(self, rows: Callable[[], Sequence[PeerRow]]) -> None:
+        self.show(rows())
 
 
 def _peer_table(rows: Sequence[PeerRow]) -> "Table":
