@@ -15,6 +15,7 @@ from gossipsync.core.model.hlc import Hlc, hlc_at
 from gossipsync.core.model.ids import Epoch, Origin, epoch_of, new_epoch, origin_of
 from gossipsync.core.replication.draft import Draft
 from gossipsync.core.replication.lines import LineKey
+from gossipsync.core.replication.overlay import Overlay
 from gossipsync.core.replication.replica import Replica
 from gossipsync.core.replication.sealing import Sealer
 from gossipsync.errors import (
@@ -92,14 +93,14 @@ class Writing:
     def draft(self, bucket: str) -> Draft:
         """See Peer.draft()."""
         ctx = self._ctx
-        return Draft(
+        overlay = Overlay(
             ctx.replicas[bucket],
             origin=ctx.origin,
             wall_ms=ctx.now.wall_ms,
             next_stamp=max(Hlc(ctx.clock.last + 1), hlc_at(ctx.now.wall_ms)),
             horizon_ms=ctx.config.horizon_ms,
-            limits=ctx.config.limits,
         )
+        return Draft(overlay, ctx.config.limits)
 
     def commit(self, draft: Draft) -> Written:
         """See Peer.commit_draft()."""
