@@ -63,6 +63,21 @@ class Verifier(Protocol):
         ...
 
 
+class Directory(Protocol):
+    """Who is in the mesh, where somebody else vouches for it: then nobody gossips presence.
+
+    For meshes whose members are written down elsewhere; one directory may serve many peers of one process.
+    """
+
+    def __len__(self) -> int:
+        """Members, the asking peer included."""
+        ...
+
+    def partners(self, rng: Rng, count: int, asking: PeerId) -> list[tuple[PeerId, str]]:
+        """Up to `count` different members other than the asking one, uniformly at random: (key, address to dial)."""
+        ...
+
+
 class Rng(Protocol):
     """Randomness; `random.Random` satisfies it."""
 

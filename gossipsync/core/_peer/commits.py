@@ -203,7 +203,7 @@ class Commits:
 
     def relay(self, source: Link, origin: Origin, data: bytes) -> None:
         """Pass on a fresh bundle of another's, to those not known to get it elsewhere."""
-        is_sparse = len(self._ctx.members) + 1 > self._ctx.config.full_mesh
+        is_sparse = self._ctx.is_sparse
         targets = [
             link
             for link in self._ctx.links.values()

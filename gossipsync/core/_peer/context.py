@@ -19,7 +19,7 @@ from gossipsync.core.model.hlc import HybridClock
 from gossipsync.core.model.ids import Epoch, LinkId, Origin, PeerId
 from gossipsync.core.model.now import Now
 from gossipsync.core.model.reasons import SENDERS_FAULT, Reason
-from gossipsync.core.ports import Rng, Sign, Store, Verifier
+from gossipsync.core.ports import Directory, Rng, Sign, Store, Verifier
 from gossipsync.core.replication.fetching import Fetcher
 from gossipsync.core.replication.lines import LineKey
 from gossipsync.core.replication.logs import LogBook
@@ -107,6 +107,7 @@ class Context:
     members: Members
     dialler: Dialler
     started_s: float
+    directory: Directory | None = None
     replicas: dict[str, Replica] = field(factory=dict)
     links: dict[LinkId, Link] = field(factory=dict)
     by_peer: dict[PeerId, Link] = field(factory=dict)
@@ -122,6 +123,16 @@ class Context:
     has_moved: bool = False
     """May something that somebody waits for have come true?"""
     line_ids: dict[LineId, LineKey] = field(factory=dict)
+
+    @property
+    def mesh_size(self) -> int:
+        """Members, this peer included."""
+        return len(self.members) + 1 if self.directory is None else len(self.directory)
+
+    @property
+    def is_sparse(self) -> bool:
+        """Is the mesh too large for everybody to be linked with everybody?"""
+        return self.mesh_size > self.config.full_mesh
 
     def emit(self, event: Event) -> None:
         """Tell the application and the log."""

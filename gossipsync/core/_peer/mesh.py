@@ -30,8 +30,6 @@ from gossipsync.core.model.reasons import Reason
 from gossipsync.core.wire.framing import FrameReader
 from gossipsync.core.wire.messages import Credentials, Presences
 
-_JITTER: Final = 0.2
-"""Share of the interval by which rounds vary, so that peers do not march in step."""
 _GREETING_BATCHES: Final = 8
 """A new link may carry this many batches of presence at once."""
 _YIELD_S: Final = 0.3
@@ -172,7 +170,8 @@ class Mesh:
         ctx.emit(LinkOpened(link.id, link.peer, link.name))
         self._tell_presence(link, batches=_GREETING_BATCHES)
         self._greet(link)
-        self._exchanges.start(link)
+        if link.is_dialer:  # an exchange serves both ends
+            self._exchanges.start(link)
         self.update_state()
 
     def link_down(self, link_id: LinkId, reason: str) -> None:
@@ -190,19 +189,18 @@ class Mesh:
         if member is not None:
             member.is_linked = False
             member.heard_s = ctx.now.mono_s
-            member.was_lost = not self._is_sparse() and not link.is_closing
+            member.was_lost = not ctx.is_sparse and not link.is_closing
             self._judge(member)
         self.update_state()
-
-    def _is_sparse(self) -> bool:
-        return len(self._ctx.members) + 1 > self._ctx.config.full_mesh
 
     # -- presence --------------------------------------------------------------------------------------------
 
     def renew_presence(self, stance: Stance = Stance.UP) -> None:
-        """Sign a newer presence of our own."""
+        """Sign a newer presence of our own, unless a directory speaks for us."""
         ctx, config = self._ctx, self._ctx.config
         self.stance = stance
+        if ctx.directory is not None:
+            return
         stamp = max(ctx.now.wall_ms, 0 if self._own is None else self._own.stamp + 1)
         self._own = make_presence(
             network=config.network,
@@ -218,12 +216,14 @@ class Mesh:
         )
         ctx.members.own(self._own)
         self._next_presence_s = ctx.now.mono_s + refresh_s(
-            len(ctx.members) + 1, config.gossip_interval_s
+            ctx.mesh_size, config.gossip_interval_s
         )
 
     def _tell_presence(self, link: Link, batches: int = 1) -> None:
         """What changed since this link was last told, oldest first, within a byte budget."""
         ctx = self._ctx
+        if ctx.directory is not None:
+            return
         room = ctx.config.limits.presence_batch_bytes * batches
         news = [
             (seq, item)
@@ -281,7 +281,7 @@ class Mesh:
         if link is not None and (known is None or _lasting(known) != _lasting(presence)):
             is_gone = presence.stance is Stance.LEFT
             self._put_head(f"presence/{peer_text(presence.peer)}", None if is_gone else data)
-            if presence.stance is not Stance.UP or (known is None and not self._is_sparse()):
+            if presence.stance is not Stance.UP or (known is None and not ctx.is_sparse):
                 self._spread(link)
 
     def _heard_of_self(self, presence: Presence, body: bytes, signature: bytes) -> None:
@@ -338,12 +338,14 @@ class Mesh:
         """One periodic choice of partners, and the upkeep that goes with it."""
         ctx = self._ctx
         interval = ctx.config.gossip_interval_s
-        self.next_round_s = ctx.now.mono_s + interval * (1 + _JITTER * (2 * ctx.rng.random() - 1))
+        jitter = ctx.config.round_jitter
+        self.next_round_s = ctx.now.mono_s + interval * (1 + jitter * (2 * ctx.rng.random() - 1))
         self._rounds += 1
-        if ctx.now.mono_s >= self._next_presence_s:
-            self.renew_presence(self.stance)
-        for member in ctx.members:
-            self._judge(member)
+        if ctx.directory is None:
+            if ctx.now.mono_s >= self._next_presence_s:
+                self.renew_presence(self.stance)
+            for member in ctx.members:
+                self._judge(member)
         self._drop_dead_links()
         if self.stance is Stance.UP:
             self._gossip()
@@ -353,15 +355,27 @@ class Mesh:
     def _gossip(self) -> None:
         """Talk with random partners: over their links, or over a transient one."""
         ctx = self._ctx
+        if ctx.directory is not None:
+            for peer, address in ctx.directory.partners(ctx.rng, ctx.config.fanout, ctx.peer_id):
+                self._talk_with(peer, address)
+            self.last_round_s = ctx.now.mono_s
+            return
         others = [member.peer for member in ctx.members if member.state in ("alive", "suspect")]
         for peer in ctx.rng.sample(others, min(ctx.config.fanout, len(others))):
             link = ctx.by_peer.get(peer)
             if link is not None:
                 self.exchange(link)
-            elif self._is_sparse():
+            elif ctx.is_sparse:
                 self._dial_member(peer, is_wanted=False)
         if others:
             self.last_round_s = ctx.now.mono_s
+
+    def _talk_with(self, peer: PeerId, address: str) -> None:
+        link = self._ctx.by_peer.get(peer)
+        if link is None:
+            self.dial(address, peer, is_wanted=False)
+        else:
+            self.exchange(link)
 
     def exchange(self, link: Link) -> None:
         """Presence that changed, then a digest."""
@@ -380,21 +394,30 @@ class Mesh:
 
     def _is_surplus(self, link: Link) -> bool:
         old = self._ctx.now.mono_s - link.opened_s > _SURPLUS_S * self._ctx.config.gossip_interval_s
-        return old and self._is_sparse() and len(self._ctx.by_peer) > self._view()
+        return old and self._ctx.is_sparse and len(self._ctx.by_peer) > self._view()
 
     def _view(self) -> int:
-        return view_size(len(self._ctx.members) + 1, self._ctx.config.full_mesh)
+        config = self._ctx.config
+        if self._ctx.is_sparse and config.view is not None:
+            return config.view
+        return view_size(self._ctx.mesh_size, config.full_mesh)
 
     def _keep_links(self) -> None:
         """Dial whom we lack: members up to the view, seeds while they may lead to somebody new."""
         ctx = self._ctx
+        if ctx.directory is not None:
+            missing = max(0, self._view() - len(ctx.by_peer) - ctx.dialler.dialling)
+            for peer, address in ctx.directory.partners(ctx.rng, missing, ctx.peer_id):
+                if peer not in ctx.by_peer:
+                    self.dial(address, peer, is_wanted=True)
+            return
         lacking = [
             member.peer
             for member in ctx.members
             if not member.is_linked and member.state not in ("left", "away")
         ]
         missing = self._view() - len(ctx.by_peer) - ctx.dialler.dialling
-        if self._is_sparse():
+        if ctx.is_sparse:
             alive = [peer for peer in lacking if self._state_of(peer) == "alive"]
             lacking = ctx.rng.sample(alive, min(len(alive), max(0, missing)))
         for peer in lacking:
@@ -441,10 +464,10 @@ class Mesh:
     def _judge(self, member: Member) -> None:
         ctx = self._ctx
         state = member.judge(
-            ctx.now.mono_s, refresh_s(len(ctx.members) + 1, ctx.config.gossip_interval_s)
+            ctx.now.mono_s, refresh_s(ctx.mesh_size, ctx.config.gossip_interval_s)
         )
         if state != member.state or not member.was_shown:
-            member.state = state
+            ctx.members.set_state(member, state)
             member.was_shown = True
             ctx.emit(MemberChanged(member.peer, member.name, state))
 

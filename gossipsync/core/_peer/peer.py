@@ -6,7 +6,7 @@ happened; everything that must be done outside comes out of `drain()`. The same 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from gossipsync.core._peer.commits import Commits
 from gossipsync.core._peer.context import Context, Link
@@ -35,7 +35,7 @@ from gossipsync.core.model.ids import (
 )
 from gossipsync.core.model.now import Now
 from gossipsync.core.model.reasons import Reason
-from gossipsync.core.ports import Rng, Sign, Store, Verifier
+from gossipsync.core.ports import Directory, Rng, Sign, Store, Verifier
 from gossipsync.core.replication.admission import Admission, Refusal
 from gossipsync.core.replication.draft import Draft
 from gossipsync.core.replication.fetching import Fetcher
@@ -85,6 +85,7 @@ class Peer:
         store: Store,
         rng: Rng,
         now: Now,
+        directory: Directory | None = None,
     ) -> None:
         logs = LogBook(config.network)
         limits = config.limits
@@ -104,6 +105,7 @@ class Peer:
             members=Members(limits.members),
             dialler=Dialler(rng),
             started_s=now.mono_s,
+            directory=directory,
         )
         sealer = Sealer(config.network, logs, limits, sign)
         admission = Admission(
@@ -166,6 +168,16 @@ class Peer:
     def replicas(self) -> dict[str, Replica]:
         """All buckets, by name. Not to be changed."""
         return self._ctx.replicas
+
+    @property
+    def digest(self) -> bytes:
+        """What stands for all that this peer has: equal digests, equal version vectors."""
+        return self._ctx.logs.lines.digest()
+
+    @property
+    def traffic(self) -> Mapping[str, int]:
+        """Bytes by message kind, and exchanges, since the start. Not to be changed."""
+        return self._ctx.traffic
 
     # -- the world speaks ------------------------------------------------------------------------------------
 
@@ -383,7 +395,7 @@ class Peer:
 
     def needed_acks(self, ack: int | str) -> int:
         """How many other members an ack level needs now. Raises LocalError for an unknown one."""
-        others = len(self._ctx.members)
+        others = self._ctx.mesh_size - 1
         match ack:
             case bool():
                 pass

@@ -42,6 +42,8 @@ class Dialler:
 
     _rng: Rng
     _addresses: dict[str, _Address] = field(factory=dict)
+    dialling: int = 0
+    """Dials under way."""
 
     def may_dial(self, address: str, now_s: float) -> bool:
         """Is it time to try this address?"""
@@ -55,26 +57,29 @@ class Dialler:
         known = self._addresses.get(address)
         return None if known is None else known.peer
 
-    @property
-    def dialling(self) -> int:
-        """Dials under way."""
-        return sum(known.is_dialling for known in self._addresses.values())
-
     def started(self, address: str) -> None:
         """A dial is under way."""
-        self._addresses.setdefault(address, _Address()).is_dialling = True
+        known = self._addresses.setdefault(address, _Address())
+        self.dialling += not known.is_dialling
+        known.is_dialling = True
 
     def succeeded(self, address: str, peer: PeerId, now_s: float) -> None:
         """Somebody answered: the next try, should the link break, begins with a short pause."""
+        self._ended(address)
         self._addresses[address] = _Address(not_before_s=now_s + FIRST_RETRY_S, peer=peer)
 
     def failed(self, address: str, now_s: float, *, is_self: bool = False) -> None:
         """Nobody answered, or somebody who is of no use."""
-        known = self._addresses.setdefault(address, _Address())
-        known.is_dialling = False
+        known = self._ended(address)
         known.is_self = is_self
         known.not_before_s = now_s + known.pause_s * (0.5 + self._rng.random())
         known.pause_s = min(LAST_RETRY_S, known.pause_s * 2)
+
+    def _ended(self, address: str) -> _Address:
+        known = self._addresses.setdefault(address, _Address())
+        self.dialling -= known.is_dialling
+        known.is_dialling = False
+        return known
 
     def hold_off(self, address: str, until_s: float) -> None:
         """Leave an address alone for a while."""

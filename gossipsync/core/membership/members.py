@@ -76,6 +76,7 @@ class Members:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._members: dict[PeerId, Member] = {}
+        self._left = 0
         self._recent: dict[PeerId, int] = {}
         self._own: Presence | None = None
         self.seq = 0
@@ -83,7 +84,7 @@ class Members:
 
     def __len__(self) -> int:
         """Members besides this peer, without those that left."""
-        return sum(member.state != "left" for member in self._members.values())
+        return len(self._members) - self._left
 
     def __iter__(self) -> Iterator[Member]:
         return iter(self._members.values())
@@ -91,6 +92,11 @@ class Members:
     def find(self, peer: PeerId) -> Member | None:
         """A member, if known."""
         return self._members.get(peer)
+
+    def set_state(self, member: Member, state: str) -> None:
+        """Note the state that a member was judged to be in."""
+        self._left += (state == "left") - (member.state == "left")
+        member.state = state
 
     def heard(self, peer: PeerId, now_s: float) -> Member | None:
         """A peer has shown itself on its own link. None where there is no room for another member."""

@@ -27,8 +27,12 @@ class PeerConfig:
     horizon_ms: int = 3_600_000
     push: bool = True
     """Send fresh bundles at once, not only in exchanges."""
+    round_jitter: float = 0.2
+    """Share of the interval by which rounds vary, so that peers do not march in step."""
     full_mesh: int = 12
     """Up to this many members, self included, all are linked."""
+    view: int | None = None
+    """Links kept in a larger mesh; None: about log2 N + 2."""
     ordering: str = "mixed"
     """Order of bundles in a delta: "mixed" (small logs first, then round-robin), "depth" or "breadth"."""
     token_key: bytes = field(default=bytes(32), repr=False)
