@@ -44,6 +44,7 @@ _BUCKET_ORDER: Final = ("name", "kind", "keys", "tombstones", "bytes", "origins"
 _MEMBER_ORDER: Final = (
     *("name", "peer_id", "address", "zone", "state", "epoch", "last_seen_s", "behind"),
 )
+_GOSSIP_ORDER: Final = ("schema", "peer_id", "epoch", "digest", "members", "vector", "links")
 _APPEAR_S: Final = 5.0
 """How long `wait` gives a peer that is just being started to open its control socket."""
 
@@ -113,8 +114,9 @@ def gossipinfo(
 
     def ask() -> Report:
         with invocation.call() as caller:
-            document = {"schema": 1, **_fields(caller.ask("gossipinfo", peer=peer))}
-        return Report(document, [document], lambda: _screens.tree(document))
+            info = {"schema": 1, **_fields(caller.ask("gossipinfo", peer=peer))}
+        document = _ordered(info, _GOSSIP_ORDER)
+        return Report(document, [document], lambda: _screens.gossip_screen(document))
 
     repeat(ask, output, every_s)
 

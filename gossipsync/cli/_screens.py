@@ -1,4 +1,4 @@
-"""How the state of the mesh looks to a person: one screen, a member table, a tree.
+"""How the state of the mesh looks to a person: screens and tables.
 
 Invariant: everything a peer wrote passes through `shown` and stands in plain text cells.
 """
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-__all__ = ["member_table", "size", "span", "state_cell", "status_screen", "tree"]
+__all__ = ["gossip_screen", "member_table", "size", "span", "state_cell", "status_screen"]
 
 _STYLES = {
     "alive": "green",
@@ -70,9 +70,23 @@ def state_cell(state: object) -> "Text":
     return Text(shown(state), style=_STYLES.get(str(state), ""))
 
 
-def tree(document: Mapping[str, object]) -> list[str]:
-    """Nested data as indented lines."""
-    return list(_branches(document, ""))
+def gossip_screen(info: Mapping[str, object]) -> "RenderableType":
+    """`gossipinfo`: what is known of every log, what every link carries, what waits."""
+    from rich.console import Group
+    from rich.text import Text
+
+    facts = {name: info[name] for name in ("peer_id", "epoch", "digest") if name in info}
+    for group in ("queues", "traffic"):
+        numbers = _mapping(info.get(group))
+        if numbers:
+            facts[group] = ", ".join(f"{name} {count}" for name, count in numbers.items())
+    parts: list[RenderableType] = [
+        Text(f"{name:<8}  {shown(fact)}") for name, fact in facts.items()
+    ]
+    if members := _rows(info.get("members")):
+        parts.append(member_table(members))
+    parts += [_link_table(_rows(info.get("links"))), _vector_table(_rows(info.get("vector")))]
+    return Group(*parts)
 
 
 def size(count: object) -> str:
@@ -148,29 +162,41 @@ def _bucket_table(rows: Sequence[Mapping[str, object]]) -> "Table":
     )
 
 
-def _branches(data: object, indent: str) -> list[str]:
-    deeper = indent + "  "
-    lines: list[str] = []
-    if isinstance(data, Mapping):
-        for name, part in data.items():
-            if isinstance(part, Mapping | list) and part:
-                lines += [f"{indent}{shown(name)}", *_branches(part, deeper)]
-            else:
-                lines.append(f"{indent}{shown(name)}: {_leaf(part)}")
-    elif isinstance(data, list):
-        for part in data:
-            if isinstance(part, Mapping | list) and part:
-                first, *others = _branches(part, deeper)
-                lines += [f"{indent}- {first.removeprefix(deeper)}", *others]
-            else:
-                lines.append(f"{indent}- {_leaf(part)}")
-    return lines
+def _link_table(rows: Sequence[Mapping[str, object]]) -> "Table":
+    return table(
+        ["link to", "peer", "heard", "queued", "sent", "received", "logs behind"],
+        (
+            (
+                row["name"],
+                str(row["peer_id"])[:_SHORT_ID],
+                _ago(row["heard_s"]),
+                size(row["queued_bytes"]),
+                size(row["sent_bytes"]),
+                size(row["received_bytes"]),
+                row["lines_behind"],
+            )
+            for row in rows
+        ),
+        numeric=["queued", "sent", "received", "logs behind"],
+    )
 
 
-def _leaf(value: object) -> str:
-    if value is None or value in ({}, []):
-        return "–"
-    return shown(value)
+def _vector_table(rows: Sequence[Mapping[str, object]]) -> "Table":
+    return table(
+        ["bucket", "origin", "epoch", "bundles", "stored", "head"],
+        (
+            (
+                row["bucket"],
+                str(row["peer_id"])[:_SHORT_ID],
+                row["epoch"],
+                row["index"],
+                row["stored"],
+                str(row["head"])[:_SHORT_ID],
+            )
+            for row in rows
+        ),
+        numeric=["bundles", "stored"],
+    )
 
 
 def _rows(value: object) -> list[Mapping[str, object]]:

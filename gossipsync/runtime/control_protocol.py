@@ -1,8 +1,7 @@
 """The control socket's protocol, without I/O: frames, requests, replies, and where the socket is.
 
 A peer answers questions from this machine on a unix socket. Both ends use this module: the peer
-through trio, the command line through blocking sockets, so it imports neither. `docs/reference/control.md`
-describes the bytes::
+through trio, the command line through blocking sockets, so it imports neither::
 
     frame    length (4 bytes, big-endian) then one strict CBOR value
     request  [1, operation, {argument: value}]
