@@ -125,7 +125,10 @@ class Writing:
             )
         index = self._sealer.add(bucket, ctx.origin, entries, stamp, ctx.now.mono_s)
         draft.replica.apply(entries, ctx.origin, index)
-        self._last[bucket, ctx.origin] = stamp
+        key = (bucket, ctx.origin)
+        if key not in self._last:
+            ctx.name_line(key)  # a token of this write is satisfied here before it is sealed
+        self._last[key] = stamp
         self._commits.wrote(size)
         ctx.moved(bucket)
         return Written(bucket, ctx.origin, index, stamp)
