@@ -8,6 +8,7 @@ Invariant: each ticket is answered once, in the order of asking, whatever the st
 
 import logging
 from collections.abc import Callable
+from threading import Lock
 
 import trio
 
@@ -29,6 +30,9 @@ class Committer:
         self._answer = answer
         self.is_immediate = is_immediate
         self.is_busy = False
+        self._lock = Lock()  # between the worker thread and `close`
+        self._is_in_thread = False
+        self._is_closed = False
         self._send, self._receive = trio.open_memory_channel[int](1)
 
     def ask(self, ticket: int) -> None:
@@ -53,13 +57,28 @@ class Committer:
     async def run(self) -> None:
         """Commit until cancelled. A commit that hangs is left behind then, with its store."""
         async for ticket in self._receive:
-            failure = await trio.to_thread.run_sync(self.commit_now, abandon_on_cancel=True)
+            failure = await trio.to_thread.run_sync(self._commit_aside, abandon_on_cancel=True)
             self.is_busy = False
             self._answer(ticket, failure)
 
     def close(self) -> None:
-        """Close the store, unless a commit still runs in it; then the end of the process has to."""
-        if self.is_busy:
-            _log.error("a commit did not end in time; the store is left as it is")
-        else:
-            self._store.close()
+        """Close the store; where a commit still runs in it, as soon as that has ended."""
+        with self._lock:
+            self._is_closed = True
+            if not self._is_in_thread:
+                self._store.close()
+                return
+        _log.error("a commit did not end in time; what it was to store may be lost")
+
+    def _commit_aside(self) -> str | None:
+        """In the worker thread."""
+        with self._lock:
+            if self._is_closed:
+                return "the store has been closed"
+            self._is_in_thread = True
+        failure = self.commit_now()
+        with self._lock:
+            self._is_in_thread = False
+            if self._is_closed:
+                self._store.close()
+        return failure

@@ -4,7 +4,6 @@ from threading import Event
 
 import pytest
 import trio
-import trio.testing
 
 from gossipsync.errors import InternalError, StoreFullError
 from gossipsync.runtime.commits import Committer
@@ -17,15 +16,17 @@ class Store(MemoryStore):
         self.raising = list(raising)
         self.hold = Event()
         self.hold.set()
-        self.is_closed = False
+        self.entered = Event()
+        self.closed = Event()
 
     def commit(self) -> None:
+        self.entered.set()
         self.hold.wait()
         if self.raising and (error := self.raising.pop(0)) is not None:
             raise error
 
     def close(self) -> None:
-        self.is_closed = True
+        self.closed.set()
 
 
 async def test_each_ticket_is_answered_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -49,7 +50,7 @@ async def test_each_ticket_is_answered_once(caplog: pytest.LogCaptureFixture) ->
     assert answers == [(1, None), (2, "disk full"), (3, "RuntimeError: no")]
     assert "the store raised what no store may raise" in caplog.text
     committer.close()
-    assert store.is_closed
+    assert store.closed.is_set()
 
 
 async def test_one_at_a_time() -> None:
@@ -66,9 +67,10 @@ async def test_one_that_hangs_does_not_hold_up_the_end(caplog: pytest.LogCapture
     async with trio.open_nursery() as nursery:
         nursery.start_soon(committer.run)
         committer.ask(1)
-        await trio.testing.wait_all_tasks_blocked()
+        await trio.to_thread.run_sync(store.entered.wait)
         nursery.cancel_scope.cancel()
     committer.close()
-    assert not store.is_closed
+    assert not store.closed.is_set()
     assert "did not end in time" in caplog.text
     store.hold.set()
+    await trio.to_thread.run_sync(store.closed.wait)
