@@ -1,0 +1,114 @@
+"""Figures for people, programs and the documentation."""
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from _bench._figures import Figure
+
+__all__ = ["Results", "to_json", "to_table", "write_page"]
+
+_BEGIN, _END = "<!-- figures: written by scripts/bench -->", "<!-- /figures -->"
+_DIGITS = 3
+
+Results = dict[str, list[Figure]]
+"""Figures by the benchmark that measured them."""
+
+
+def to_table(results: Results) -> Table:
+    """For a terminal."""
+    table = Table(title=_machine_line(), title_justify="left")
+    table.add_column("benchmark")
+    table.add_column("figure")
+    table.add_column("measured", justify="right")
+    table.add_column("target", justify="right")
+    table.add_column("")
+    for name, figures in results.items():
+        for number, figure in enumerate(figures):
+            style = "red" if figure.is_met is False else None
+            first = name if number == 0 else ""
+            last = number == len(figures) - 1
+            table.add_row(first, *_cells(figure), style=style, end_section=last)
+    return table
+
+
+def to_json(results: Results) -> str:
+    """For programs."""
+    figures = [
+        {
+            "benchmark": name,
+            "figure": figure.what,
+            "value": figure.value,
+            "unit": figure.unit,
+            "target": figure.target,
+            "bound": None if figure.target is None else ("least" if figure.is_floor else "most"),
+            "met": figure.is_met,
+            "missed_by": figure.missed_by,
+        }
+        for name, figures in results.items()
+        for figure in figures
+    ]
+    return json.dumps({"schema": 1, "machine": _machine(), "figures": figures}, indent=1)
+
+
+def write_page(path: Path, results: Results, command: str) -> None:
+    """Replace the table between the marks of a Markdown page. Raises ValueError where they are missing."""
+    text = path.read_text(encoding="utf-8")
+    head, begin, rest = text.partition(_BEGIN)
+    _, end, tail = rest.partition(_END)
+    if not begin or not end:
+        raise ValueError(f"{path} has no place for figures: {_BEGIN} … {_END}")
+    lines = ["", "", f"`{command}`, {_machine_line()}:", "", *_markdown(results), "", ""]
+    path.write_text(head + begin + "\n".join(lines) + end + tail, encoding="utf-8")
+
+
+def _markdown(results: Results) -> Iterable[str]:
+    yield "| figure | measured | target | |"
+    yield "| --- | ---: | ---: | --- |"
+    for figures in results.values():
+        for figure in figures:
+            yield f"| {' | '.join(_cells(figure))} |"
+
+
+def _cells(figure: Figure) -> tuple[str, str, str, str]:
+    measured = f"{_number(figure.value)} {figure.unit}"
+    if figure.target is None:
+        return figure.what, measured, "", ""
+    target = f"{'≥' if figure.is_floor else '≤'} {_number(figure.target)}"
+    missed = figure.missed_by
+    return figure.what, measured, target, "met" if missed is None else f"missed by {missed:.0%}"
+
+
+def _number(value: float) -> str:
+    if value >= 10**_DIGITS:
+        return f"{round(value):,}"
+    return f"{value:.{_DIGITS}g}"
+
+
+def _machine() -> dict[str, object]:
+    return {
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "load_before": round(_LOAD, 2),
+        "date": datetime.now(tz=UTC).date().isoformat(),
+    }
+
+
+def _machine_line() -> str:
+    machine = _machine()
+    return (
+        f"{machine['cores']} cores, {machine['system']}, Python {machine['python']}, "
+        f"load {machine['load_before']} before, {machine['date']}"
+    )
+
+
+_LOAD = os.getloadavg()[0] if sys.platform != "win32" else 0.0
+"""Of the machine when the benchmarks began: what else kept it busy."""
