@@ -9,12 +9,12 @@ import click
 from rich.console import Console
 
 from _bench import _core, _idle, _joining, _local, _replication
-from _bench._figures import Benchmark, Figure, Scale, medians
+from _bench._figures import Benchmark, Figure, Scale, medians, untargeted
 from _bench._fleet import BenchError
 from _bench._report import Results, to_json, to_table, write_page
 
-FULL = Scale("full", 100_000, 1_000, 15_000, 5.0, 8.0, (10, 1_000, 10_000), (8,))
-QUICK = Scale("quick", 5_000, 200, 900, 0.5, 1.5, (10, 1_000), (3,))
+FULL = Scale("full", 100_000, 1_000, 15_000, 5.0, 8.0, (10, 1_000, 10_000), (8,), (3, 12))
+QUICK = Scale("quick", 5_000, 200, 900, 0.5, 1.5, (10, 1_000), (3,), (3,))
 
 BENCHMARKS = (
     Benchmark("local", "get and put by one thread of one process", _local.local),
@@ -74,7 +74,7 @@ def _measure(benchmark: Benchmark, scale: Scale, repeat: int) -> list[Figure]:
         except BenchError as error:
             raise click.ClickException(f"{benchmark.name}: {error}") from error
         click.echo(f"{benchmark.name}: {monotonic() - began_s:.1f} s", err=True)
-        runs.append(figures)
+        runs.append(figures if scale.is_full else untargeted(figures))
     return medians(runs)
 
 

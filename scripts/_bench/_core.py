@@ -4,17 +4,19 @@ from collections.abc import Iterator
 from time import perf_counter
 
 from _bench._figures import Figure, Scale
-from _bench._pair import Wire, core_peer, link_peer, now
-from gossipsync.core import Peer
-from gossipsync.core.model.effects import Commit, Send
+from _bench._pair import Wire, core_peer, link_peer, make_peer, member, now, payloads, settle
 from gossipsync.core.model.ids import LinkId
-from gossipsync.runtime.trust import Credentials, keygen
+from gossipsync.core.wire.framing import frame
+from gossipsync.core.wire.messages import Credentials, Push, decode_message, encode_message
+from gossipsync.runtime.trust import Credentials as Membership
+from gossipsync.runtime.trust import keygen
 
 __all__ = ["bundles", "idle_exchange"]
 
 _BUCKET = "updates"
-_FIRST_FEED = LinkId(7)
-_PAUSE_S = 0.01  # keeps below the rate at which a link may send messages
+_LINK = LinkId(1)
+_EPOCHS_A_KEY = 100  # one certificate for so many origins: making it costs more than the rest
+_PAUSE_S = 0.002  # so that no two epochs begin at the same moment
 
 
 def bundles(scale: Scale) -> Iterator[Figure]:
@@ -47,13 +49,12 @@ def bundles(scale: Scale) -> Iterator[Figure]:
 def idle_exchange(scale: Scale) -> Iterator[Figure]:
     """Bytes both ways when two peers are equal; presence, which travels beside, is not part of it."""
     cluster_key = keygen()
-    first, second = core_peer(cluster_key, "first"), core_peer(cluster_key, "second")
-    wire = Wire(first, second)
+    wire = Wire(core_peer(cluster_key, "first"), core_peer(cluster_key, "second"))
     made = 0
     for origins in scale.origins:
-        _fill(wire, first, cluster_key, range(made, origins))
+        _fill(wire, cluster_key, origins - made)
         made = origins
-        wire.exchange()  # finds what differs, and settles it
+        wire.exchange()  # settles what was left to say
         sent = wire.exchange()
         if sent.keys() & {"Compare", "Want", "Delta"}:
             raise RuntimeError("the peers were not equal")
@@ -61,34 +62,32 @@ def idle_exchange(scale: Scale) -> Iterator[Figure]:
         yield Figure(what, sent["Digest"] + sent["Equal"], "B", 200)
 
 
-def _fill(
-    wire: Wire, target: tuple[Peer, Credentials], cluster_key: str, numbers: range
-) -> None:
-    """Have so many peers come, write one entry and go again; the other end of the wire gets it by push."""
-    for number in numbers:
-        wire.mono_s += _PAUSE_S
-        origin, credentials = core_peer(cluster_key, f"origin{number}")
-        link = LinkId(_FIRST_FEED + number)
-        moment = now(wire.mono_s)
-        target[0].handle_link_up(link, link_peer(origin, credentials, is_dialer=False), moment)
-        origin.handle_link_up(link, link_peer(*target, is_dialer=True), moment)
-        origin.open_bucket(_BUCKET, moment)
-        draft = origin.draft(_BUCKET, moment)
-        draft.put(f"key{number}", number)
-        origin.commit_draft(draft, moment)
-        for data in _said(origin, wire.mono_s):
-            target[0].receive_data(link, data, moment)
-        target[0].handle_link_down(link, "done", moment)
+def _fill(wire: Wire, cluster_key: str, count: int) -> None:
+    """Give both ends of the wire so many more origins, each with one entry."""
+    while count > 0:
+        batch = min(count, _EPOCHS_A_KEY)
+        count -= batch
+        credentials = member(cluster_key)
+        shown = frame(encode_message(Credentials((credentials.certificate,))))
+        pushed = frame(encode_message(Push(tuple(_lone_bundles(wire, credentials, batch)))))
+        for receiver in (0, 1):
+            wire.deliver(receiver, [shown, pushed])
         wire.carry()
 
 
-def _said(peer: Peer, mono_s: float) -> Iterator[bytes]:
-    for effect in list(peer.drain()):
-        match effect:
-            case Commit(ticket):
-                peer.handle_committed(ticket, now(mono_s))
-            case Send(_, data):
-                yield data
-    for effect in peer.drain():
-        if isinstance(effect, Send):
-            yield effect.data
+def _lone_bundles(wire: Wire, credentials: Membership, count: int) -> Iterator[bytes]:
+    """The only bundle of so many epochs of one peer, as it pushes it to somebody new."""
+    somebody = link_peer(wire.peers[0], credentials, is_dialer=True)
+    for _ in range(count):
+        wire.mono_s += _PAUSE_S
+        moment = now(wire.mono_s)
+        origin = make_peer(credentials, "origin", moment)
+        origin.open_bucket(_BUCKET, moment)
+        origin.handle_link_up(_LINK, somebody, moment)
+        draft = origin.draft(_BUCKET, moment)
+        draft.put("key", 1)
+        origin.commit_draft(draft, moment)
+        for payload in payloads(settle(origin, moment)):
+            message = decode_message(payload)
+            if isinstance(message, Push):
+                yield from message.bundles

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from statistics import median
 
-__all__ = ["Benchmark", "Figure", "Scale", "medians"]
+__all__ = ["Benchmark", "Figure", "Scale", "medians", "untargeted"]
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class Scale:
     idle_s: float
     origins: tuple[int, ...]
     meshes: tuple[int, ...]  # processes in the larger meshes; the smallest has two
+    idle_meshes: tuple[int, ...]
 
     @property
     def is_full(self) -> bool:
@@ -58,6 +59,11 @@ class Benchmark:
     name: str
     about: str
     run: Callable[[Scale], Iterable[Figure]]
+
+
+def untargeted(figures: Iterable[Figure]) -> list[Figure]:
+    """The figures, held against nothing."""
+    return [replace(figure, target=None) for figure in figures]
 
 
 def medians(runs: list[list[Figure]]) -> list[Figure]:

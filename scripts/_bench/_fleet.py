@@ -146,6 +146,5 @@ def cpu_s(before: list[Any], after: list[Any]) -> float:
 def wire_bytes(before: list[Any], after: list[Any]) -> int:
     """Bytes sent by all processes between two rounds of `usage`: frames, without TLS's 22 a 16 KiB."""
     return sum(
-        late["sent_bytes"] - early["sent_bytes"]
-        for early, late in zip(before, after, strict=True)
+        late["sent_bytes"] - early["sent_bytes"] for early, late in zip(before, after, strict=True)
     )

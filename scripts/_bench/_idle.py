@@ -14,7 +14,7 @@ _SETTLE_S = 1.0
 
 def idle_traffic(scale: Scale) -> Iterator[Figure]:
     """Bytes a second that each peer of a small, equal mesh sends."""
-    for size in (3, 12):
+    for size in scale.idle_meshes:
         with fleet(size) as workers:
             workers.open()
             workers[0].call("write", prefix="k", count=100, size=100)

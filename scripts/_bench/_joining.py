@@ -18,7 +18,9 @@ def join(scale: Scale) -> Iterator[Figure]:
         founder.open(workers.cluster_key, [], is_durable=False)
         token = founder.call("write", prefix="k", count=scale.entries, size=200)
         founder.call("wait_for", tokens=[token])
-        joiner.open(workers.cluster_key, [], is_durable=False)  # alone: for the clocks to start from
+        joiner.open(
+            workers.cluster_key, [], is_durable=False
+        )  # alone: for the clocks to start from
         before = workers.call("usage")
         joiner.call("close")
         joiner.open(workers.cluster_key, [founder.address], is_durable=False)
@@ -31,8 +33,12 @@ def join(scale: Scale) -> Iterator[Figure]:
     yield Figure(f"{label}: time", arrived_s - before[1]["monotonic_s"], "s", 1.5)
     yield Figure(f"{label}: bytes both ways", received / _MB, "MB", 22)
     yield Figure(f"{label}: CPU of both", cpu_s(before, after), "CPU-s", 1.5)
-    yield Figure(f"{label}: resident over an empty peer", memory["now_mb"] - empty["now_mb"], "MB", 55)
-    yield Figure(f"{label}: peak over an empty peer", memory["peak_mb"] - empty["peak_mb"], "MB", 55)
+    yield Figure(
+        f"{label}: resident over an empty peer", memory["now_mb"] - empty["now_mb"], "MB", 55
+    )
+    yield Figure(
+        f"{label}: peak over an empty peer", memory["peak_mb"] - empty["peak_mb"], "MB", 55
+    )
 
 
 def _joined_memory() -> dict[str, float]:

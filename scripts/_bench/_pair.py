@@ -5,13 +5,14 @@ at once, in order.
 """
 
 from collections import Counter, deque
+from collections.abc import Iterator
 from random import Random
 from time import time_ns
 
 from gossipsync.core import LinkPeer, Now, Peer, PeerConfig
 from gossipsync.core.model.effects import Commit, HangUp, Send
 from gossipsync.core.model.ids import LinkId
-from gossipsync.core.wire.framing import FrameReader
+from gossipsync.core.wire.framing import LENGTH_BYTES, FrameReader
 from gossipsync.core.wire.messages import decode_message
 from gossipsync.runtime.trust import (
     Credentials,
@@ -21,7 +22,7 @@ from gossipsync.runtime.trust import (
 )
 from gossipsync.stores import MemoryStore
 
-__all__ = ["Wire", "core_peer", "link_peer", "now"]
+__all__ = ["Wire", "core_peer", "link_peer", "make_peer", "member", "now", "payloads", "settle"]
 
 _LINK = LinkId(1)
 _FRAME_BYTES = 1 << 20
@@ -33,10 +34,14 @@ def now(mono_s: float = 0.0) -> Now:
     return Now(mono_s, _STARTED_MS + round(mono_s * 1000))
 
 
-def core_peer(cluster_key: str, name: str) -> tuple[Peer, Credentials]:
+def member(cluster_key: str) -> Credentials:
+    """A new member of the network."""
+    return credentials_from_cluster_key(cluster_key, Identity.generate())
+
+
+def make_peer(credentials: Credentials, name: str, moment: Now) -> Peer:
     """A core peer with real certificates and signatures, and a store in memory."""
-    credentials = credentials_from_cluster_key(cluster_key, Identity.generate())
-    peer = Peer(
+    return Peer(
         PeerConfig(network=credentials.network_id, name=name),
         peer_id=credentials.identity.peer_id,
         sign=credentials.identity.sign,
@@ -44,9 +49,43 @@ def core_peer(cluster_key: str, name: str) -> tuple[Peer, Credentials]:
         verifier=X509Verifier(credentials.ca_certificate),
         store=MemoryStore(),
         rng=Random(name),
-        now=now(),
+        now=moment,
     )
-    return peer, credentials
+
+
+def core_peer(cluster_key: str, name: str) -> tuple[Peer, Credentials]:
+    """A new member and its core peer."""
+    credentials = member(cluster_key)
+    return make_peer(credentials, name, now()), credentials
+
+
+def settle(peer: Peer, moment: Now) -> list[bytes]:
+    """Do what a peer asks for until it asks no more; what it sent on all its links."""
+    sent: list[bytes] = []
+    is_moving = True
+    while is_moving:
+        is_moving = False
+        for effect in peer.drain():
+            match effect:
+                case Commit(ticket):
+                    peer.handle_committed(ticket, moment)
+                    is_moving = True
+                case Send(link, data):
+                    sent.append(data)
+                    peer.handle_sent(link, len(data), moment)
+                case HangUp(_, reason):
+                    raise RuntimeError(f"a link of the benchmark was closed: {reason}")
+                case _:
+                    pass
+    return sent
+
+
+def payloads(datas: list[bytes]) -> Iterator[bytes]:
+    """The messages in a link's bytes."""
+    reader = FrameReader(_FRAME_BYTES)
+    for data in datas:
+        reader.feed(data)
+        yield from reader
 
 
 def link_peer(peer: Peer, credentials: Credentials, *, is_dialer: bool) -> LinkPeer:
@@ -83,26 +122,12 @@ class Wire:
 
     def collect(self, sender: int) -> bool:
         """Drain one of both; its bytes wait to be taken or carried. False if it had nothing to say."""
-        peer, queue = self.peers[sender], self._queues[1 - sender]
-        moment = now(self.mono_s)
-        before = len(queue)
-        is_moving = True
-        while is_moving:
-            is_moving = False
-            for effect in peer.drain():
-                match effect:
-                    case Commit(ticket):
-                        peer.handle_committed(ticket, moment)
-                        is_moving = True
-                    case Send(link, data):
-                        queue.append(data)
-                        peer.handle_sent(link, len(data), moment)
-                    case HangUp(_, reason):
-                        raise RuntimeError(f"a link of the benchmark was closed: {reason}")
-                    case _:
-                        pass
-        self._count(list(queue)[before:])
-        return len(queue) > before
+        sent = settle(self.peers[sender], now(self.mono_s))
+        self._queues[1 - sender].extend(sent)
+        for payload in payloads(sent):
+            kind = type(decode_message(payload)).__name__
+            self.sent[kind] += LENGTH_BYTES + len(payload)
+        return bool(sent)
 
     def take(self, sender: int) -> list[bytes]:
         """What one of both has said and nobody has heard yet."""
@@ -116,10 +141,3 @@ class Wire:
         self.peers[0].request_exchange(now(self.mono_s))
         self.carry()
         return Counter(self.sent)
-
-    def _count(self, datas: list[bytes]) -> None:
-        reader = FrameReader(_FRAME_BYTES)
-        for data in datas:
-            reader.feed(data)
-            for payload in reader:
-                self.sent[type(decode_message(payload)).__name__] += len(data)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rich.console import Console
+from rich.box import SIMPLE
 from rich.table import Table
 
 from _bench._figures import Figure
@@ -24,18 +24,15 @@ Results = dict[str, list[Figure]]
 
 def to_table(results: Results) -> Table:
     """For a terminal."""
-    table = Table(title=_machine_line(), title_justify="left")
-    table.add_column("benchmark")
+    table = Table(title=_machine_line(), title_justify="left", box=SIMPLE)
     table.add_column("figure")
     table.add_column("measured", justify="right")
     table.add_column("target", justify="right")
     table.add_column("")
-    for name, figures in results.items():
-        for number, figure in enumerate(figures):
+    for figures in results.values():
+        for figure in figures:
             style = "red" if figure.is_met is False else None
-            first = name if number == 0 else ""
-            last = number == len(figures) - 1
-            table.add_row(first, *_cells(figure), style=style, end_section=last)
+            table.add_row(*_cells(figure), style=style, end_section=figure is figures[-1])
     return table
 
 

@@ -40,8 +40,9 @@ class Commands:
         return {"address": self._mesh.address, "open_s": time.monotonic() - began_s}
 
     def close(self) -> None:
-        """Be one no more."""
-        self.mesh.close()
+        """Be one no more. Idempotent."""
+        if self._mesh is not None:
+            self._mesh.close()
 
     def settle(self, members: int) -> None:
         """Wait until this many members are alive and nothing is known to be lacking."""
@@ -117,8 +118,7 @@ def main() -> None:
             Thread(target=_answer_all, args=(answer,), daemon=True).start()
         else:
             _answer(answer)
-    if commands._mesh is not None:
-        commands.close()
+    commands.close()
 
 
 def _answer_all(answers: Iterator[object]) -> None:
