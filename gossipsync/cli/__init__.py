@@ -59,7 +59,8 @@ def _outcome(arguments: Sequence[str] | None) -> int:
     except Exception as error:  # noqa: BLE001 - the last line of stderr is promised whatever happens
         import traceback
 
-        traceback.print_exc()
+        for line in traceback.format_exc().splitlines():
+            click.echo(shown(line), err=True)
         return _fail(Exit.ERROR, "internal", f"{type(error).__name__}: {error}")
     return result if isinstance(result, int) else Exit.FINE
 

@@ -7,7 +7,7 @@ listens (SO_PEERCRED), and only this user, root, or (for root) anybody is asked.
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -73,7 +73,9 @@ class Caller:
                 raise ValueTooLargeError(
                     f"a request of {len(request)} bytes; {MAX_REQUEST_BYTES} are allowed"
                 )
-            self._socket.sendall(request)
+            with suppress(BrokenPipeError, ConnectionResetError):
+                # A peer that turns us away does so at once, and its reason waits to be read.
+                self._socket.sendall(request)
         while True:
             with self._failures_mapped():
                 reply = self._next_reply()

@@ -19,7 +19,7 @@ from gossipsync.cli._options import (
     repeat_option,
 )
 from gossipsync.cli._output import Report, repeat
-from gossipsync.cli._receipts import RECEIPT_OUTPUT, print_receipt, write
+from gossipsync.cli._receipts import print_receipt, write
 from gossipsync.cli._text import json_text, shown
 from gossipsync.cli._values import ValueForm, parse_value, spelled, to_json
 from gossipsync.errors import CursorError
@@ -31,21 +31,19 @@ __all__ = ["delete", "get", "keys", "put", "watch"]
 @click.argument("bucket")
 @click.argument("key")
 @click.option("--field", metavar="F", help="Only this field of a map.")
-@click.option(
-    "-o", "--output", type=click.Choice(["json", "ndjson"]), help="Say whether it was found too."
-)
+@output_option
 @click.pass_context
-def get(ctx: click.Context, bucket: str, key: str, field: str | None, output: str | None) -> None:
+def get(ctx: click.Context, bucket: str, key: str, field: str | None, output: str) -> None:
     """Print a value as JSON.
 
-    An absent key prints nothing and exits 1. Bytes print as {"$bytes": BASE64}, a datetime as
+    An absent key prints nothing and exits 1; -o json says {"found": false}. Bytes print as {"$bytes": BASE64}, a datetime as
     {"$datetime": …}; a set prints as a sorted list.
     """
     with ctx.ensure_object(Invocation).call() as caller:
         result = _fields(caller.ask("get", bucket=bucket, key=key, field=field))
     found = result["found"] is True
     value = _value(result["value"]) if found else None
-    if output is not None:
+    if output != "table":
         click.echo(json_text({"schema": 1, "found": found, "value": spelled(value)}))
     elif found:
         click.echo(to_json(value))
@@ -70,7 +68,7 @@ def get(ctx: click.Context, bucket: str, key: str, field: str | None, output: st
 @click.option("--json", "form", flag_value="json", help="VALUE is JSON, or an error.")
 @click.option("--bytes", "form", flag_value="bytes", help="VALUE is bytes.")
 @ack_options
-@RECEIPT_OUTPUT
+@output_option
 @click.pass_obj
 def put(
     invocation: Invocation,
@@ -82,7 +80,7 @@ def put(
     form: ValueForm | None,
     ack: int | str,
     timeout_s: float | None,
-    output: str | None,
+    output: str,
 ) -> None:
     """Store VALUE under KEY.
 
@@ -114,7 +112,7 @@ def put(
 @click.argument("key")
 @click.option("--field", metavar="F", help="Remove only this field of a map.")
 @ack_options
-@RECEIPT_OUTPUT
+@output_option
 @click.pass_obj
 def delete(
     invocation: Invocation,
@@ -123,7 +121,7 @@ def delete(
     field: str | None,
     ack: int | str,
     timeout_s: float | None,
-    output: str | None,
+    output: str,
 ) -> None:
     """Delete KEY on every peer.
 

@@ -6,8 +6,8 @@ an error.
 
 import click
 
-from gossipsync.cli._options import Invocation, PeerCommand, ack_options
-from gossipsync.cli._receipts import RECEIPT_OUTPUT, print_receipt, write
+from gossipsync.cli._options import Invocation, PeerCommand, ack_options, output_option
+from gossipsync.cli._receipts import print_receipt, write
 
 __all__ = ["incr", "sadd", "srem"]
 
@@ -21,7 +21,7 @@ __all__ = ["incr", "sadd", "srem"]
 @click.argument("key")
 @click.argument("amount", type=int, default=1)
 @ack_options
-@RECEIPT_OUTPUT
+@output_option
 @click.pass_obj
 def incr(
     invocation: Invocation,
@@ -30,14 +30,14 @@ def incr(
     amount: int,
     ack: int | str,
     timeout_s: float | None,
-    output: str | None,
+    output: str,
 ) -> None:
     """Add AMOUNT to a counter.
 
     AMOUNT is 1 unless given, and may be negative. Prints the value as this peer now sees it. Additions on several peers at once all count.
     """
     receipt = write(invocation, "incr", ack, timeout_s, bucket=bucket, key=key, amount=amount)
-    if output is None:
+    if output == "table":
         click.echo(receipt["value"])
     print_receipt(receipt, output)
 
@@ -47,7 +47,7 @@ def incr(
 @click.argument("key")
 @click.argument("elements", nargs=-1, required=True)
 @ack_options
-@RECEIPT_OUTPUT
+@output_option
 @click.pass_obj
 def sadd(
     invocation: Invocation,
@@ -56,7 +56,7 @@ def sadd(
     elements: tuple[str, ...],
     ack: int | str,
     timeout_s: float | None,
-    output: str | None,
+    output: str,
 ) -> None:
     """Add ELEMENTS to a set."""
     _change_set(invocation, "sadd", bucket, key, elements, ack, timeout_s, output)
@@ -67,7 +67,7 @@ def sadd(
 @click.argument("key")
 @click.argument("elements", nargs=-1, required=True)
 @ack_options
-@RECEIPT_OUTPUT
+@output_option
 @click.pass_obj
 def srem(
     invocation: Invocation,
@@ -76,7 +76,7 @@ def srem(
     elements: tuple[str, ...],
     ack: int | str,
     timeout_s: float | None,
-    output: str | None,
+    output: str,
 ) -> None:
     """Remove ELEMENTS from a set."""
     _change_set(invocation, "srem", bucket, key, elements, ack, timeout_s, output)
@@ -90,7 +90,7 @@ def _change_set(
     elements: tuple[str, ...],
     ack: int | str,
     timeout_s: float | None,
-    output: str | None,
+    output: str,
 ) -> None:
     receipt = write(
         invocation, operation, ack, timeout_s, bucket=bucket, key=key, elements=list(elements)

@@ -3,21 +3,12 @@
 Invariant: a write that the command line reports as done is in this peer's own store.
 """
 
-from typing import Final
-
 import click
 
 from gossipsync.cli._options import Invocation
 from gossipsync.cli._text import json_text
 
-__all__ = ["RECEIPT_OUTPUT", "print_receipt", "write"]
-
-RECEIPT_OUTPUT: Final = click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["json", "ndjson"]),
-    help="Print the receipt: key, hlc, token, acked_by.",
-)
+__all__ = ["print_receipt", "write"]
 
 
 def write(
@@ -35,7 +26,7 @@ def write(
     return result
 
 
-def print_receipt(receipt: dict[str, object], output: str | None) -> None:
-    """Print a receipt where it was asked for; a write that worked is otherwise silent."""
-    if output is not None:
+def print_receipt(receipt: dict[str, object], output: str) -> None:
+    """Print a receipt (hlc, token, acked_by) for programs; to people a write that worked is silent."""
+    if output != "table":
         click.echo(json_text({"schema": 1, **receipt}))

@@ -113,7 +113,14 @@ def _say_ready(engine: "Engine") -> None:
 
 def _log_to_stderr(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(_Escaping("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logger = logging.getLogger("gossipsync")
     logger.addHandler(handler)
     logger.setLevel(level.upper())
+
+
+class _Escaping(logging.Formatter):
+    """Whatever an error quotes, a traceback's included, stays printable; its own line breaks stay."""
+
+    def format(self, line: logging.LogRecord) -> str:
+        return "\n".join(map(shown, super().format(line).splitlines()))

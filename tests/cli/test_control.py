@@ -283,7 +283,6 @@ os.setgroups([]); os.setgid(65534); os.setuid(65534)
 caller = socket.socket(socket.AF_UNIX)
 try:
     caller.connect(sys.argv[1])
-    caller.sendall(bytes.fromhex(sys.argv[2]))
     print(caller.recv(4096).hex())
 except PermissionError:
     print("refused by the file system")
@@ -299,7 +298,7 @@ def open_folder() -> Iterator[Path]:
 
 
 async def _as_stranger(path: trio.Path) -> str:
-    command = [sys.executable, "-I", "-c", STRANGER, str(path), GET.hex()]
+    command = [sys.executable, "-I", "-c", STRANGER, str(path)]
     done = await trio.run_process(command, capture_stdout=True)
     return done.stdout.decode().strip()
 
@@ -317,6 +316,22 @@ async def test_another_user_is_refused_twice(
     refusal = parse_reply(body)
     assert isinstance(refusal, Failed)
     assert refusal.code == "not-permitted"
+
+
+async def test_the_blocking_caller_hears_why_it_was_turned_away(path: Path) -> None:
+    streams = [await trio.open_unix_socket(path) for _ in range(32)]
+    for stream in streams:
+        assert await ask(stream, GET)
+
+    def call() -> None:
+        with Caller(path) as caller:
+            caller.ask("get", bucket="b" * 300_000, key="k")
+
+    for _ in range(5):
+        with pytest.raises(OverloadedError):
+            await trio.to_thread.run_sync(call)
+    for stream in streams:
+        await stream.aclose()
 
 
 def test_the_caller_asks_nobody_elses_process(
