@@ -38,10 +38,7 @@ class AsyncMesh(MeshBase[AsyncBucket]):
     async def connect(self, address: str) -> None:
         """Dial "host:port" and return when a member there is linked. Raises ConfigError, TransportError."""
         engine, expectation = self._begin_connect(address)
-        try:
-            await wait_async(engine, lambda: expectation.outcome is not None, CONNECT_S)
-        finally:
-            engine.dialer.forget(expectation)
+        await wait_async(engine, lambda: expectation.outcome is not None, CONNECT_S)
         check_outcome(address, expectation.outcome)
 
     def events(self) -> AsyncEvents:

@@ -57,10 +57,7 @@ class Mesh(MeshBase[Bucket]):
     def connect(self, address: str) -> None:
         """Dial "host:port" and return when a member there is linked. Raises ConfigError, TransportError."""
         engine, expectation = self._begin_connect(address)
-        try:
-            wait(engine, lambda: expectation.outcome is not None, CONNECT_S)
-        finally:
-            engine.dialer.forget(expectation)
+        wait(engine, lambda: expectation.outcome is not None, CONNECT_S)
         check_outcome(address, expectation.outcome)
 
     def events(self) -> Events:

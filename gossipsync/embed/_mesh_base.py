@@ -177,11 +177,7 @@ class MeshBase(Generic[B]):
         engine = self._life.engine()
         if self._settings.is_lone:
             raise ConfigError("connect: this peer has neither a cluster key nor credentials")
-        with engine.lock:
-            expectation = engine.dialer.expect(address)
-            engine.peer.connect(address, engine.now())
-            engine.wake()
-        return engine, expectation
+        return engine, engine.connect(address)
 
 
 def too_late(what: str, timeout: float | None) -> WaitTimeoutError:

@@ -76,9 +76,13 @@ class Committer:
             if self._is_closed:
                 return "the store has been closed"
             self._is_in_thread = True
-        failure = self.commit_now()
+        try:
+            return self.commit_now()
+        finally:
+            self._leave_thread()
+
+    def _leave_thread(self) -> None:
         with self._lock:
             self._is_in_thread = False
             if self._is_closed:
                 self._store.close()
-        return failure

@@ -6,6 +6,7 @@ expectations kept here carry the words to them.
 Invariant: every address asked for is answered, by a connection handed on or by a failure with a reason.
 """
 
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -43,37 +44,44 @@ class Dialer:
         self._transport = transport
         self._handle_up = handle_up
         self._handle_failed = handle_failed
-        self._running = 0
+        self._dialling: set[str] = set()
+        self._linked: Counter[str] = Counter()
         self._expectations: list[Expectation] = []
 
-    def expect(self, address: str) -> Expectation:
-        """Follow the next dial of an address."""
-        expectation = Expectation(address)
+    def follow(self, expectation: Expectation) -> bool:
+        """Settle it when its address is up or has failed; False where nobody is dialling that."""
+        if self._linked[expectation.address]:
+            expectation.outcome = ""
+            return True
         self._expectations.append(expectation)
-        return expectation
+        return expectation.address in self._dialling
 
-    def forget(self, expectation: Expectation) -> None:
-        """Follow it no longer. Idempotent."""
-        if expectation in self._expectations:
-            self._expectations.remove(expectation)
+    def start(self, nursery: trio.Nursery, address: str) -> None:
+        """Dial once in the background, and stay with the connection until it ends."""
+        if address in self._dialling or len(self._dialling) >= DIALS_LIMIT:
+            nursery.start_soon(self._refuse, address)
+        else:
+            self._dialling.add(address)
+            nursery.start_soon(self._dial, address)
 
-    async def dial(self, address: str) -> None:
-        """Dial once and stay with the connection until it ends."""
-        if self._running >= DIALS_LIMIT:
-            self._fail(address, "busy", "too many addresses are being dialled")
-            return
-        self._running += 1
+    async def _refuse(self, address: str) -> None:
+        self._fail(address, "busy", "too many dials at once")
+
+    async def _dial(self, address: str) -> None:
         try:
             connection = await self._transport.dial(*split_address(address))
         except (HandshakeError, HelloError) as error:
             self._fail(address, error.reason.value, str(error))
             return
         finally:
-            self._running -= 1
+            self._dialling.discard(address)
+        self._linked[address] += 1
         try:
             self._settle(address, "")
             await self._handle_up(connection, address)
         finally:
+            self._linked[address] -= 1
+            self._linked += Counter()  # drops what is at zero
             await trio.aclose_forcefully(connection.stream)
 
     def _fail(self, address: str, reason: str, detail: str) -> None:
@@ -81,6 +89,6 @@ class Dialer:
         self._handle_failed(address, reason)
 
     def _settle(self, address: str, outcome: str) -> None:
-        for expectation in self._expectations:
-            if expectation.address == address and expectation.outcome is None:
-                expectation.outcome = outcome
+        for expectation in [each for each in self._expectations if each.address == address]:
+            expectation.outcome = outcome
+            self._expectations.remove(expectation)

@@ -26,7 +26,7 @@ from gossipsync.errors import GossipsyncError
 from gossipsync.runtime.addresses import advertised
 from gossipsync.runtime.clock import Clock
 from gossipsync.runtime.commits import Committer
-from gossipsync.runtime.dials import Dialer
+from gossipsync.runtime.dials import Dialer, Expectation
 from gossipsync.runtime.discovery import keep_seeds
 from gossipsync.runtime.driver import Driver
 from gossipsync.runtime.links import Link
@@ -113,6 +113,27 @@ class Engine:
             self._is_closing.set()
 
         self._driver.run_soon(close)
+
+    def connect(self, address: str) -> Expectation:
+        """Dial "host:port" now; the expectation says how it ends, and waiters are asked then. Any thread."""
+        expectation = Expectation(address)
+        with self.lock:
+            self.peer.connect(address, self.now())
+            self.wake()
+        self._driver.run_soon(lambda: self._follow(expectation))
+        return expectation
+
+    def _follow(self, expectation: Expectation) -> None:
+        """The core lets an address rest between dials; somebody who asks for it does not want to wait."""
+        self._driver.pump()
+        if not self.dialer.follow(expectation):
+            self.dial(expectation.address)
+        self._tell()
+
+    def _tell(self) -> None:
+        """Something has moved that the core knows nothing of."""
+        with self.lock:
+            self.waiters.tell(frozenset())
 
     def disown(self) -> None:
         """In a forked child: this engine is the parent's. Nobody here may wait for it or its locks."""
@@ -212,7 +233,7 @@ class Engine:
     def dial(self, address: str) -> None:
         """Begin to dial."""
         assert self._nursery is not None
-        self._nursery.start_soon(self.dialer.dial, address)
+        self.dialer.start(self._nursery, address)
 
     # -- what links and dials report -----------------------------------------------------------------------
 
@@ -254,8 +275,7 @@ class Engine:
     def _observe(self, event: object) -> None:
         """An event of our own; the core's come through the driver."""
         self.observer.observe(event)
-        with self.lock:
-            self.waiters.tell(frozenset())
+        self._tell()
 
     def _hello(self) -> LocalHello:
         address = self.addresses[0] if self.addresses else None
