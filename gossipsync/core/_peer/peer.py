@@ -39,6 +39,7 @@ from gossipsync.core.ports import Directory, Rng, Sign, Store, Verifier
 from gossipsync.core.replication.admission import Admission, Refusal
 from gossipsync.core.replication.draft import Draft
 from gossipsync.core.replication.fetching import Fetcher
+from gossipsync.core.replication.lines import LineKey
 from gossipsync.core.replication.logs import LogBook
 from gossipsync.core.replication.replica import Replica
 from gossipsync.core.replication.sealing import Sealer
@@ -173,6 +174,10 @@ class Peer:
     def digest(self) -> bytes:
         """What stands for all that this peer has: equal digests, equal version vectors."""
         return self._ctx.logs.lines.digest()
+
+    def vector(self) -> dict[LineKey, int]:
+        """(bucket, origin) -> last bundle held, of every log."""
+        return {line.key: line.index for line in self._ctx.logs.lines}
 
     @property
     def traffic(self) -> Mapping[str, int]:

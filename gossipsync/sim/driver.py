@@ -1,0 +1,279 @@
+"""The driver of one simulated peer: feeds it what the network and the clock bring, and carries out what it asks for.
+
+The same calls as the real engine makes, in the same order: commit, send, tell, re-arm. A crash throws the peer away with all that
+its store had not committed; a start makes a new one from the store. Events meant for an earlier run of a peer are dropped.
+Invariant: after every input all effects are carried out before the next event of the world.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Protocol
+
+from attrs import define, field
+
+from gossipsync.core import LinkPeer, Now, Peer, PeerConfig
+from gossipsync.core.model.effects import Commit, Dial, Emit, HangUp, Send, Tell
+from gossipsync.core.model.events import Event
+from gossipsync.core.model.ids import LinkId
+from gossipsync.core.ports import Directory
+from gossipsync.errors import StoreError
+from gossipsync.sim.clocks import Clock
+from gossipsync.sim.identities import Authority, Identity
+from gossipsync.sim.network import End, Network
+from gossipsync.sim.randomness import Randomness
+from gossipsync.sim.rogues import Rogue
+from gossipsync.sim.stores import SimulatedStore
+from gossipsync.sim.world import World
+
+
+class Watcher(Protocol):
+    """Whoever wants to know what drivers do."""
+
+    def changed(self, driver: Driver) -> None:
+        """What a peer holds may have changed."""
+        ...
+
+    def happened(self, driver: Driver, event: Event) -> None:
+        """A peer emitted an event."""
+        ...
+
+
+@define(eq=False)
+class Driver:
+    """One peer with its machine."""
+
+    number: int
+    identity: Identity
+    config: PeerConfig
+    world: World
+    network: Network
+    authority: Authority
+    directory: Directory | None
+    watcher: Watcher
+    clock: Clock = field(factory=Clock)
+    store: SimulatedStore = field(factory=SimulatedStore)
+    commit_s: float = 0.0005
+    """How long a commit takes."""
+    peer: Peer | None = None
+    run: int = 0
+    """How often it was started."""
+    rogue: Rogue | None = None
+    former_traffic: Counter[str] = field(factory=Counter)
+    """Counters of its earlier runs."""
+    _ends: dict[LinkId, End] = field(factory=dict)
+    _armed_s: float = float("inf")
+    _incoming: LinkPeer | None = None
+
+    @property
+    def address(self) -> str:
+        """Where it listens."""
+        return self.config.addresses[0]
+
+    @property
+    def is_up(self) -> bool:
+        """Does it run?"""
+        return self.peer is not None
+
+    @property
+    def is_rogue(self) -> bool:
+        """Does it alter what it sends?"""
+        return self.rogue is not None
+
+    @property
+    def links(self) -> int:
+        """Links that are up."""
+        return len(self._ends)
+
+    def now(self) -> Now:
+        """What its machine's clocks show."""
+        return self.clock.read(self.world.now_s)
+
+    # -- life ------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Run a peer on this machine's store."""
+        self.run += 1
+        self.world.trace.note(self.world.now_s, self.number, "start", self.run)
+        now = self.now()
+        randomness: Randomness = self.world.randomness.stream("peer", self.number, self.run)
+        self.peer = Peer(
+            self.config,
+            peer_id=self.identity.peer,
+            sign=self.identity.sign,
+            credential=self.identity.credential,
+            verifier=self.authority,
+            store=self.store,
+            rng=randomness,
+            now=now,
+            directory=self.directory,
+        )
+        self._incoming = None
+        self.network.listen(self.address, self)
+        if self.config.seeds:
+            self.peer.handle_seeds(self.config.seeds, now)
+        self.pump()
+
+    def crash(self) -> None:
+        """The process is killed: others see their links end."""
+        self.world.trace.note(self.world.now_s, self.number, "crash", self.run)
+        self._stop()
+        self.store.crash()
+
+    def leave(self) -> None:
+        """Say goodbye for good, and end."""
+        assert self.peer is not None, "only a running peer leaves"
+        self.world.trace.note(self.world.now_s, self.number, "leave", self.run)
+        self.peer.leave(self.now())
+        self.pump()
+        self._stop()
+
+    def _stop(self) -> None:
+        self.network.silence(self.address)
+        for end in self._ends.values():
+            self.network.close(end)
+        self._ends.clear()
+        if self.peer is not None:
+            self.former_traffic.update(self.peer.traffic)
+        self.peer = None
+        self._armed_s = float("inf")
+
+    # -- the world speaks ------------------------------------------------------------------------------------
+
+    def linked(self, end: End, dialled: str | None) -> None:
+        """A link is up."""
+        if self.peer is None:
+            end.is_open = False
+            self.network.close(end)
+            return
+        self.world.trace.note(self.world.now_s, self.number, "link", end.other.host.number)
+        self._ends[end.link] = end
+        remote = end.other.host.seen_as(is_dialer=dialled is not None, dialled=dialled)
+        self.peer.handle_link_up(end.link, remote, self.now())
+        self.pump()
+
+    def seen_as(self, *, is_dialer: bool, dialled: str | None) -> LinkPeer:
+        """How the other end sees this peer."""
+        assert self.peer is not None, "whoever is seen runs"
+        if not is_dialer and self._incoming is not None:
+            return self._incoming
+        seen = LinkPeer(
+            self.identity.peer,
+            self.config.name,
+            self.peer.epoch,
+            self.address,
+            self.config.version,
+            self.identity.credential,
+            is_dialer,
+            dialled,
+        )
+        if not is_dialer:
+            self._incoming = seen
+        return seen
+
+    def received(self, end: End, data: bytes) -> None:
+        """A frame has come."""
+        assert self.peer is not None, "a stopped peer has no open ends"
+        self.world.trace.note(self.world.now_s, self.number, "data", end.other.host.number, data)
+        self.peer.receive_data(end.link, data, self.now())
+        self.pump()
+
+    def unlinked(self, end: End, reason: str) -> None:
+        """The other end closed."""
+        assert self.peer is not None, "a stopped peer has no open ends"
+        self.world.trace.note(self.world.now_s, self.number, "unlink", end.other.host.number)
+        del self._ends[end.link]
+        self.peer.handle_link_down(end.link, reason, self.now())
+        self.pump()
+
+    def dial_failed(self, address: str, reason: str, run: int) -> None:
+        """Nobody answered; a dial of an earlier run is not ours to know."""
+        if self.peer is not None and run == self.run:
+            self.world.trace.note(self.world.now_s, self.number, "no-link", 0, address.encode())
+            self.peer.handle_dial_failed(address, reason, self.now())
+            self.pump()
+
+    def altered(self, data: bytes) -> list[bytes]:
+        """What a rogue sends in place of a frame."""
+        return [data] if self.rogue is None else self.rogue.alter(data)
+
+    def _woken(self, run: int) -> None:
+        """The deadline, or what was the deadline when this was scheduled."""
+        if self.peer is None or run != self.run:
+            return
+        self._armed_s = float("inf")
+        due = self.peer.next_deadline()
+        if due is not None and due <= self.world.now_s:
+            self.world.trace.note(self.world.now_s, self.number, "deadline", run)
+            self.peer.handle_deadline(self.now())
+            self.pump()
+        else:
+            self._arm()
+
+    def _commit(self, ticket: int, run: int) -> None:
+        if self.peer is None or run != self.run:
+            return
+        self.world.trace.note(self.world.now_s, self.number, "commit", ticket)
+        try:
+            self.store.commit()
+        except StoreError as error:
+            self.peer.handle_commit_failed(ticket, str(error), self.now())
+        else:
+            self.peer.handle_committed(ticket, self.now())
+        self.pump()
+
+    # -- effects ---------------------------------------------------------------------------------------------
+
+    def pump(self) -> None:
+        """Carry out all that the peer asks for, until it asks for nothing."""
+        peer = self.peer
+        assert peer is not None, "only a running peer is pumped"
+        has_changed = is_settled = False
+        while not is_settled:
+            is_settled = True
+            for effect in peer.drain():
+                match effect:
+                    case Send(link, data):
+                        self._send(peer, link, data)
+                    case Tell(buckets):
+                        has_changed |= bool(buckets)
+                    case Commit(ticket):
+                        self.world.after(self.commit_s, self._commit, ticket, self.run)
+                    case Dial(address, _):
+                        self.network.dial(self, address)
+                    case HangUp(link, reason):
+                        self._hang_up(peer, link, reason)
+                        is_settled = False
+                    case Emit(event):
+                        self.watcher.happened(self, event)
+        self._arm()
+        if has_changed:
+            self.watcher.changed(self)
+
+    def _send(self, peer: Peer, link: LinkId, data: bytes) -> None:
+        end = self._ends.get(link)
+        if end is None:
+            return
+        self.network.send(end, data)
+        if end.free_s <= self.world.now_s:
+            peer.handle_sent(link, len(data), self.now())
+        else:
+            self.world.at(end.free_s, self._sent, link, len(data), self.run)
+
+    def _sent(self, link: LinkId, size_bytes: int, run: int) -> None:
+        if self.peer is not None and run == self.run:
+            self.peer.handle_sent(link, size_bytes, self.now())
+            self.pump()
+
+    def _hang_up(self, peer: Peer, link: LinkId, reason: str) -> None:
+        end = self._ends.pop(link, None)
+        if end is not None:
+            self.network.close(end)
+        peer.handle_link_down(link, reason, self.now())
+
+    def _arm(self) -> None:
+        assert self.peer is not None, "only a running peer has a deadline"
+        due = self.peer.next_deadline()
+        if due is not None and due < self._armed_s:
+            self._armed_s = max(due, self.world.now_s)
+            self.world.at(self._armed_s, self._woken, self.run)

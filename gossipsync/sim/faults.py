@@ -1,0 +1,148 @@
+"""Faults over time: partitions, churn, crashes with or without an old copy of the store, failing disks, clocks set anew.
+
+Each kind strikes as a Poisson process whose rate is its share of peers a minute, until the quiet phase, if there is one; then all
+that is still down comes back and the network is healed. Writers are spared by churn, for what they have not yet told anybody
+would be gone with them, and nothing could be said about the mesh. Invariant: after `are_over` nothing fails any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from gossipsync.sim.driver import Driver
+
+if TYPE_CHECKING:
+    from gossipsync.sim.simulation import Simulation
+
+_DOWN_S: Final = (0.5, 10.0)
+"""How long a crashed machine is down."""
+_DISK_S: Final = (1.0, 8.0)
+"""How long a disk fails."""
+_COPY_EVERY_S: Final = 5.0
+
+
+class Faults:
+    """All that goes wrong in one world by itself."""
+
+    def __init__(self, simulation: Simulation) -> None:
+        self._simulation = simulation
+        self._randomness = simulation.world.randomness.stream("faults")
+        self._down: dict[int, Driver] = {}
+        self._is_quiet = False
+        self._pending_partition = simulation.options.partition is not None
+
+    @property
+    def are_over(self) -> bool:
+        """Has everything planned happened, and is everybody back? Churn and crashes without a quiet phase go on for ever."""
+        waits_for_quiet = self._simulation.options.quiet is not None and not self._is_quiet
+        return not (self._pending_partition or self._down or waits_for_quiet)
+
+    def start(self) -> None:
+        """Plan everything, from the first write on."""
+        simulation, options = self._simulation, self._simulation.options
+        world = simulation.world
+        strikes: tuple[tuple[float, Callable[[], None]], ...] = (
+            (options.churn, self._replace),
+            (options.crashes, self._crash),
+            (options.disk_failures, self._fail_disk),
+            (options.clock_steps, self._step_clock),
+        )
+        for share, strike in strikes:
+            if share > 0:
+                self._again(60 / (share * options.peers), strike, is_first=True)
+        if options.restores > 0:
+            world.after(_COPY_EVERY_S, self._keep_copies)
+        if options.partition is not None:
+            at, span, share = options.partition
+            world.after(at, self._split, share)
+            world.after(at + span, self._heal)
+        if options.quiet is not None:
+            world.after(options.quiet, self._quieten)
+
+    def _again(
+        self, mean_s: float, strike: Callable[[], None], *, is_first: bool = False
+    ) -> None:
+        if self._is_quiet:
+            return
+        if not is_first:
+            strike()
+        delay_s = mean_s * self._randomness.exponential()
+        self._simulation.world.after(delay_s, self._again, mean_s, strike)
+
+    # -- peers -----------------------------------------------------------------------------------------------
+
+    def _victim(self, *, spares_writers: bool) -> Driver | None:
+        spared = self._simulation.options.writers if spares_writers else 0
+        running = [
+            driver for driver in self._simulation.live if driver.number >= spared
+        ]
+        return self._randomness.pick(running) if running else None
+
+    def _replace(self) -> None:
+        driver = self._victim(spares_writers=True)
+        if driver is None:
+            return
+        simulation = self._simulation
+        simulation.stop_driver(driver, leaves=self._randomness.chance(0.5), is_for_good=True)
+        simulation.start_driver(simulation.new_driver())
+
+    def _crash(self) -> None:
+        driver = self._victim(spares_writers=False)
+        if driver is None:
+            return
+        self._simulation.stop_driver(driver, leaves=False, is_for_good=False)
+        self._down[driver.number] = driver
+        if self._randomness.chance(self._simulation.options.restores):
+            driver.store.restore_copy()
+        self._simulation.world.after(self._randomness.between(*_DOWN_S), self._restart, driver)
+
+    def _restart(self, driver: Driver) -> None:
+        if self._down.pop(driver.number, None) is not None:
+            self._simulation.start_driver(driver)
+
+    def _keep_copies(self) -> None:
+        for driver in self._simulation.live:
+            driver.store.keep_copy()
+        if not self._is_quiet:
+            self._simulation.world.after(_COPY_EVERY_S, self._keep_copies)
+
+    def _fail_disk(self) -> None:
+        driver = self._victim(spares_writers=False)
+        if driver is not None:
+            driver.store.is_failing = True
+            self._simulation.world.after(
+                self._randomness.between(*_DISK_S), self._mend_disk, driver
+            )
+
+    def _mend_disk(self, driver: Driver) -> None:
+        driver.store.is_failing = False
+
+    def _step_clock(self) -> None:
+        driver = self._victim(spares_writers=False)
+        if driver is not None:
+            skew = self._simulation.options.skew
+            driver.clock.step(self._randomness.between(-skew, skew) - driver.clock.offset_ms)
+
+    # -- network ---------------------------------------------------------------------------------------------
+
+    def _split(self, share: float) -> None:
+        """Cut off a random share; whoever starts later is on the mainland."""
+        numbers = [driver.number for driver in self._simulation.drivers]
+        away = self._randomness.sample(numbers, round(share * len(numbers)))
+        self._simulation.network.split(dict.fromkeys(sorted(away), 1))
+
+    def _heal(self) -> None:
+        self._simulation.network.heal()
+        self._pending_partition = False
+
+    def _quieten(self) -> None:
+        self._is_quiet = True
+        simulation = self._simulation
+        simulation.network.calm()
+        simulation.workload.stop()
+        self._heal()
+        for driver in list(self._down.values()):
+            self._restart(driver)
+        for driver in simulation.drivers:
+            self._mend_disk(driver)

@@ -1,0 +1,48 @@
+"""The ledger: what was written where and when, apart from any peer, for the checkers to compare with.
+
+Invariant: an entry is made at the moment of the write, from what the application asked for, never from what a peer shows.
+"""
+
+from __future__ import annotations
+
+from attrs import define, field
+
+from gossipsync.core import Written
+from gossipsync.core.model.ids import PeerId
+
+
+@define(eq=False)
+class Entry:
+    """One write as the application saw it."""
+
+    number: int
+    at_s: float
+    writer: int
+    bucket: str
+    key: str
+    op: str
+    """"put", "delete", "add" or "touch"."""
+    value: object
+    written: Written
+    expires_ms: int | None = None
+    after: int | None = None
+    """The number of an entry that its writer had seen and meant to come before."""
+    acked_s: dict[PeerId, float] = field(factory=dict)
+    """Who confirmed to have stored it, and when."""
+    is_stored: bool = False
+    """Had its writer's own store committed it?"""
+    is_acked: bool = False
+    """Was as much confirmed as the application waited for?"""
+
+
+class Ledger:
+    """All writes, in order."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self.by_key: dict[tuple[str, str], list[Entry]] = {}
+
+    def add(self, entry: Entry) -> None:
+        """One more write."""
+        self.entries.append(entry)
+        self.by_key.setdefault((entry.bucket, entry.key), []).append(entry)

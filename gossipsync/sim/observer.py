@@ -1,0 +1,87 @@
+"""What can be seen of a run from outside: who has what by when, and how the bytes add up.
+
+Peers are compared by digest: equal digests, equal version vectors. How many there are of each is kept as peers change, so asking
+whether all are equal costs nothing. Invariant: only peers that run and are honest are counted.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from gossipsync.core.model.events import Event
+from gossipsync.sim.driver import Driver
+from gossipsync.sim.world import World
+
+Listener = Callable[[Driver], None]
+
+
+class Observer:
+    """Digests of all honest running peers; satisfies `driver.Watcher`."""
+
+    def __init__(self, world: World) -> None:
+        self.changed_s: dict[int, float] = {}
+        """When each counted peer changed last."""
+        self.events: Counter[str] = Counter()
+        self.listeners: list[Listener] = []
+        self._world = world
+        self._digests: dict[int, bytes] = {}
+        self._counts: Counter[bytes] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._digests)
+
+    def came(self, driver: Driver) -> None:
+        """A peer has started."""
+        if not driver.is_rogue:
+            self._note(driver)
+
+    def gone(self, driver: Driver) -> None:
+        """A peer has stopped."""
+        digest = self._digests.pop(driver.number, None)
+        self.changed_s.pop(driver.number, None)
+        if digest is not None:
+            self._take_out(digest)
+
+    def changed(self, driver: Driver) -> None:
+        """What a peer holds may have changed."""
+        if driver.number in self._digests:
+            self._note(driver)
+            for listener in self.listeners:
+                listener(driver)
+
+    def happened(self, driver: Driver, event: Event) -> None:
+        """A peer emitted an event."""
+        self.events[type(event).__name__] += 1
+        if driver.is_rogue:
+            return
+
+    def _note(self, driver: Driver) -> None:
+        assert driver.peer is not None, "only a running peer is counted"
+        digest = driver.peer.digest
+        former = self._digests.get(driver.number)
+        if digest == former:
+            return
+        if former is not None:
+            self._take_out(former)
+        self._digests[driver.number] = digest
+        self._counts[digest] += 1
+        self.changed_s[driver.number] = self._world.now_s
+
+    def _take_out(self, digest: bytes) -> None:
+        self._counts[digest] -= 1
+        if not self._counts[digest]:
+            del self._counts[digest]
+
+    @property
+    def are_equal(self) -> bool:
+        """Do all counted peers have the same?"""
+        return len(self._counts) <= 1
+
+    @property
+    def most_equal(self) -> list[int]:
+        """The largest set of peers that have the same."""
+        if not self._counts:
+            return []
+        most = max(self._counts.items(), key=lambda pair: (pair[1], pair[0]))[0]
+        return [number for number, digest in self._digests.items() if digest == most]

@@ -1,0 +1,199 @@
+"""`run`: one world from beginning to end, watched by the checkers.
+
+Time is virtual; how long it took in real life is measured with a clock that the caller hands in, if at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from attrs import evolve, frozen
+
+from gossipsync.sim.checkers import Checks
+from gossipsync.sim.options import Options
+from gossipsync.sim.result import Result, Violation
+from gossipsync.sim.series import KINDS, Series
+from gossipsync.sim.simulation import Simulation
+
+_SHARES: Final = (50, 99, 100)
+_SHOWN_LINES: Final = 40
+
+
+@frozen
+class Progress:
+    """How far a run is."""
+
+    virtual_s: float
+    end_s: float
+    equal_share: float
+    events: int
+
+
+Watch = Callable[[Progress], None]
+Clock = Callable[[], float]
+
+
+def run(
+    options: Options | None = None,
+    *,
+    clock: Clock | None = None,
+    watch: Watch | None = None,
+    stop: Callable[[], bool] | None = None,
+    **changes: object,
+) -> Result:
+    """Run one world. Keywords are options: `run(peers=1000, seed=7)`. Raises ConfigError for impossible ones.
+
+    `clock` gives real seconds, for `wall_s`; `watch` is told of the progress about once an interval; `stop` is asked as often
+    whether to end early. Where an invariant breaks, the world is run again up to there, for the end of its trace.
+    """
+    options = (options or Options()).replaced(**changes).check()
+    began = clock() if clock is not None else None
+    runner = _Runner(options, watch, stop)
+    runner.go()
+    result = runner.result()
+    if result.violations:
+        result = evolve(result, violations=_traced(options, result.violations))
+    if clock is not None and began is not None:
+        result = evolve(result, wall_s=round(clock() - began, 3))
+    return result
+
+
+class _Runner:
+    def __init__(
+        self,
+        options: Options,
+        watch: Watch | None = None,
+        stop: Callable[[], bool] | None = None,
+        *,
+        keeps_trace: bool = False,
+    ) -> None:
+        self.simulation = Simulation(options, keeps_trace=keeps_trace)
+        self.checks = Checks(self.simulation)
+        self._series = Series(self.simulation)
+        self._watch = watch
+        self._stop = stop
+        self._is_cut_short = False
+
+    def go(self, events: int | None = None) -> None:
+        """Run to the end, or until so many inputs have been given or an invariant breaks."""
+        simulation = self.simulation
+        options, world = simulation.options, simulation.world
+        simulation.start()
+        end_s = options.first_write_s + options.end
+        next_row_s = options.first_write_s
+        while (due_s := world.next_s()) is not None and due_s <= end_s:
+            while next_row_s < due_s:
+                self._row(next_row_s, end_s)
+                next_row_s += options.interval
+            world.step()
+            if options.until is None and simulation.is_settled:
+                break
+            if self.checks.violations or (events is not None and simulation.trace.count >= events):
+                break
+            if self._is_cut_short:
+                break
+        else:
+            world.run_until(min(end_s, world.now_s) if options.until is None else end_s)
+        self._series.take()
+        self.checks.finish()
+
+    def _row(self, at_s: float, end_s: float) -> None:
+        simulation = self.simulation
+        simulation.world.run_until(at_s)
+        self._series.take()
+        self.checks.look()
+        if self._watch is not None:
+            share = self._series.rows[-1].equal_share
+            self._watch(Progress(at_s, end_s, share, simulation.world.events))
+        if self._stop is not None and self._stop():
+            self._is_cut_short = True
+
+    def result(self) -> Result:
+        simulation = self.simulation
+        options = simulation.options
+        traffic = self._series.traffic()
+        kinds = {
+            kind: sum(traffic[f"sent_{name}_bytes"] for name in names)
+            for kind, names in KINDS.items()
+        }
+        network = simulation.network
+        return Result(
+            options=options,
+            converged=simulation.is_settled,
+            rounds_to=self._rounds(),
+            virtual_s=round(simulation.world.now_s, 6),
+            wall_s=None,
+            exchanges=traffic["exchanges"],
+            messages=network.frames,
+            bytes_total=network.bytes,
+            bytes_per_peer=round(network.bytes / options.peers, 1),
+            digest_bytes=kinds["digest"],
+            delta_bytes=kinds["delta"],
+            payload_bytes=self._payload_bytes(),
+            violations=tuple(self.checks.violations),
+            trace_hash=simulation.trace.hash(),
+            is_cut_short=self._is_cut_short,
+            traffic=dict(traffic),
+            rows=tuple(self._series.rows),
+        )
+
+    def _rounds(self) -> dict[str, int | None]:
+        """Rounds until a share of the peers had all updates: all that the run ended with."""
+        simulation, observer = self.simulation, self.simulation.observer
+        first_s, interval = simulation.options.first_write_s, simulation.options.interval
+        vectors = [driver.peer.vector() for driver in simulation.honest() if driver.peer is not None]
+        newest: dict[object, int] = {}
+        for vector in vectors:
+            for key, index in vector.items():
+                newest[key] = max(index, newest.get(key, 0))
+        complete = sorted(
+            observer.changed_s[driver.number]
+            for driver in simulation.honest()
+            if driver.peer is not None and driver.peer.vector() == newest
+        )
+        rounds: dict[str, int | None] = {}
+        for share in _SHARES:
+            needed = -(-len(observer) * share // 100)
+            is_reached = simulation.workload.left == 0 and 0 < needed <= len(complete)
+            rounds[str(share)] = (
+                _round_of(complete[needed - 1] - first_s, interval) if is_reached else None
+            )
+        return rounds
+
+    def _payload_bytes(self) -> int:
+        simulation = self.simulation
+        held = [
+            (driver, driver.peer.vector())
+            for driver in simulation.honest()
+            if driver.peer is not None
+        ]
+        sizes: dict[object, list[tuple[int, int]]] = {}
+        for entry in simulation.ledger.entries:
+            key = (entry.bucket, entry.written.origin)
+            size = len(entry.key.encode()) + len(str("" if entry.value is None else entry.value))
+            sizes.setdefault(key, []).append((entry.written.index, size))
+        total = 0
+        for driver, vector in held:
+            for key, index in vector.items():
+                if key[1][:32] != driver.identity.peer:
+                    total += sum(size for at, size in sizes.get(key, ()) if at <= index)
+        return total
+
+
+def _round_of(span_s: float, interval: float) -> int:
+    """The number of the round in which something happened; rounds begin at whole intervals after the first write."""
+    return 0 if span_s <= 0 else int(span_s / interval) + 1
+
+
+def _traced(options: Options, violations: tuple[Violation, ...]) -> tuple[Violation, ...]:
+    """The first violation with the end of the trace that leads to it."""
+    first = violations[0]
+    again = _Runner(options, keeps_trace=True)
+    again.go(first.events)
+    lines = [
+        line
+        for line in again.simulation.trace.lines()
+        if first.peer is None or line.split()[2] == str(first.peer)
+    ]
+    return (evolve(first, trace=tuple(lines[-_SHOWN_LINES:])), *violations[1:])

@@ -1,0 +1,183 @@
+"""One simulated mesh: peers with their machines, a network, a workload and faults, put together from options.
+
+Invariant: whatever happens in it is drawn from the seed, so the same options give the same trace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gossipsync.core import Limits, PeerConfig
+from gossipsync.sim.clocks import Clock
+from gossipsync.sim.driver import Driver
+from gossipsync.sim.faults import Faults
+from gossipsync.sim.identities import Authority
+from gossipsync.sim.latency import Latency
+from gossipsync.sim.ledger import Ledger
+from gossipsync.sim.network import Conditions, Network
+from gossipsync.sim.observer import Observer
+from gossipsync.sim.options import Options
+from gossipsync.sim.rogues import HABITS, Rogue
+from gossipsync.sim.roster import Roster
+from gossipsync.sim.trace import Trace
+from gossipsync.sim.workload import Workload
+from gossipsync.sim.world import World
+
+_SEEDS = 3
+"""Peers that everybody knows the addresses of, where membership is gossiped."""
+
+
+class Simulation:
+    """A mesh in virtual time."""
+
+    def __init__(self, options: Options, *, keeps_trace: bool = False) -> None:
+        self.options = options.check()
+        self.trace = Trace(keeps=keeps_trace)
+        self.world = World(options.seed, self.trace)
+        self.authority = Authority(options.seed)
+        self.network = Network(self.world, _conditions(options))
+        self.observer = Observer(self.world)
+        self.roster = Roster() if options.membership == "off" else None
+        self.ledger = Ledger()
+        self.drivers: list[Driver] = []
+        """Everybody who ever was there, by number."""
+        self._randomness = self.world.randomness.stream("simulation")
+        rogues = self._rogues()
+        for number in range(options.peers):
+            self.new_driver(rogue=rogues.get(number))
+        self.workload = Workload(self.world, options, self.writers, self.ledger)
+        self.faults = Faults(self)
+
+    def _rogues(self) -> dict[int, Rogue]:
+        """Rogues are drawn from those who do not write."""
+        options, randomness = self.options, self._randomness
+        candidates = list(range(options.writers, options.peers))
+        chosen = randomness.sample(candidates, round(options.rogues * options.peers))
+        return {
+            number: Rogue(randomness.pick(HABITS), randomness.stream("rogue", number))
+            for number in sorted(chosen)
+        }
+
+    def new_driver(self, *, rogue: Rogue | None = None) -> Driver:
+        """A machine that has not been started yet."""
+        number = len(self.drivers)
+        driver = Driver(
+            number,
+            self.authority.identity(number),
+            self._config(number),
+            self.world,
+            self.network,
+            self.authority,
+            self.roster,
+            self.observer,
+            clock=self._clock(),
+            rogue=rogue,
+        )
+        self.drivers.append(driver)
+        return driver
+
+    def _config(self, number: int) -> PeerConfig:
+        options = self.options
+        is_open = options.membership == "on"
+        full_mesh, view = (12, None) if options.push or is_open else (0, 0)
+        limits = Limits()
+        if options.budget is not None:
+            limits = Limits(delta_bytes=options.budget)
+        return PeerConfig(
+            network=self.authority.network,
+            name=f"peer-{number}",
+            addresses=(_address(number),),
+            seeds=tuple(map(_address, range(min(_SEEDS, options.peers)))) if is_open else (),
+            gossip_interval_s=options.interval,
+            fanout=options.fanout,
+            push=options.push,
+            round_jitter=options.jitter,
+            full_mesh=full_mesh,
+            view=view,
+            ordering=options.ordering,
+            limits=limits,
+        )
+
+    def _clock(self) -> Clock:
+        skew, randomness = self.options.skew, self._randomness
+        if not skew:
+            return Clock()
+        return Clock(randomness.between(-skew, skew), randomness.between(-5e-5, 5e-5))
+
+    # -- life ------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start everybody; write for the first time before the first round."""
+        randomness, interval = self._randomness, self.options.interval
+        for driver in self.drivers:
+            if self.roster is not None:
+                self.roster.add(driver.identity.peer, driver.address)
+        for driver in self.drivers:
+            is_stepwise = self.options.membership == "on"
+            self.world.after(
+                randomness.between(0, interval) if is_stepwise else 0.0, self.start_driver, driver
+            )
+        self.world.at(self.options.first_write_s, self._begin)
+
+    def _begin(self) -> None:
+        self.workload.start()
+        self.faults.start()
+
+    def start_driver(self, driver: Driver) -> None:
+        """Run a machine's peer, and count it."""
+        driver.start()
+        if self.roster is not None:
+            self.roster.add(driver.identity.peer, driver.address)
+        self.observer.came(driver)
+
+    def stop_driver(self, driver: Driver, *, leaves: bool, is_for_good: bool) -> None:
+        """End a machine's peer, by a crash or in order."""
+        self.observer.gone(driver)
+        if leaves:
+            driver.leave()
+        else:
+            driver.crash()
+        if is_for_good and self.roster is not None:
+            self.roster.remove(driver.identity.peer)
+
+    # -- queries ---------------------------------------------------------------------------------------------
+
+    def honest(self) -> list[Driver]:
+        """Peers that run and alter nothing."""
+        return [driver for driver in self.drivers if driver.peer is not None and not driver.is_rogue]
+
+    def writers(self) -> list[Driver]:
+        """Peers that applications write at: the first ones, as far as they run."""
+        count = self.options.writers
+        running = [driver for driver in self.drivers[:count] if driver.peer is not None]
+        return running or self.honest()[:count]
+
+    @property
+    def is_settled(self) -> bool:
+        """Has everything happened that was planned, and have all peers the same?"""
+        return (
+            self.workload.left == 0
+            and self.faults.are_over
+            and self.observer.are_equal
+            and self.world.now_s >= self.options.first_write_s
+        )
+
+    @property
+    def live(self) -> Sequence[Driver]:
+        """Everybody who runs, rogues too."""
+        return [driver for driver in self.drivers if driver.peer is not None]
+
+
+def _address(number: int) -> str:
+    return f"host-{number}:1"
+
+
+def _conditions(options: Options) -> Conditions:
+    return Conditions(
+        Latency(options.latency, options.spread),
+        loss=options.loss,
+        drops=options.drops,
+        duplicates=options.duplicates,
+        reorders=options.reorders,
+        bytes_per_s=options.bandwidth,
+    )
