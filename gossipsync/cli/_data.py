@@ -184,12 +184,13 @@ def watch(
     if since == "":
         raise CursorError("an empty cursor")
     with invocation.call() as caller:
-        changes = caller.parts(
+        parts = caller.parts(
             "watch", None, bucket=bucket, prefix=prefix, since=since, timeout_s=timeout_s
         )
         try:
-            for change in changes:
-                click.echo(_change_line(_fields(change), output))
+            for part in parts:
+                for change in part if isinstance(part, list) else []:
+                    click.echo(_change_line(_fields(change), output))
         except KeyboardInterrupt:
             return
 

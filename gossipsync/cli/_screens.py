@@ -31,9 +31,9 @@ def status_screen(status: Mapping[str, object]) -> "RenderableType":
     from rich.console import Group
     from rich.text import Text
 
-    parts: list[RenderableType] = [_facts(status), Text("")]
+    parts: list[RenderableType] = [_facts(status)]
     buckets = _rows(status["buckets"])
-    parts.append(_bucket_table(buckets) if buckets else Text("no buckets yet"))
+    parts.append(_bucket_table(buckets) if buckets else Text("no buckets yet\n"))
     if rejected := _mapping(status["rejected"]):
         counts = ", ".join(f"{shown(reason)} {count}" for reason, count in rejected.items())
         parts.append(Text(f"rejected   {counts}"))

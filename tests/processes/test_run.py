@@ -118,6 +118,37 @@ def test_watch_shows_what_is_there_then_changes(peer: PeerProcess) -> None:
         assert bad.stderr.splitlines()[-1].startswith("error[cursor]: ")
 
 
+def test_a_change_reaches_a_watcher_at_once(peer: PeerProcess) -> None:
+    peer.ok("put", "b", "one", "1")
+    watcher = subprocess.Popen(
+        [*COMMAND, "watch", "b", "--prefix", "o", "-o", "ndjson"],
+        stdout=subprocess.PIPE,
+        env=environment(GOSSIPSYNC_SOCKET=str(peer.socket)),
+    )
+    assert watcher.stdout is not None
+    assert json.loads(watcher.stdout.readline())["kind"] == "present"
+    peer.ok("put", "b", "two", "2")
+    peer.ok("put", "b", "other", "3")
+    assert json.loads(watcher.stdout.readline())["key"] == "other"
+    watcher.send_signal(signal.SIGINT)
+    assert watcher.wait(10) == 0
+    watcher.stdout.close()
+
+
+def test_changes_of_other_keys_do_not_keep_a_watcher_waiting(peer: PeerProcess) -> None:
+    watcher = subprocess.Popen(
+        [*COMMAND, "watch", "b", "--prefix", "x", "--timeout", "1"],
+        stdout=subprocess.PIPE,
+        env=environment(GOSSIPSYNC_SOCKET=str(peer.socket)),
+    )
+    while watcher.poll() is None:
+        peer.ok("put", "b", "y", "1")
+    assert watcher.returncode == 0
+    assert watcher.stdout is not None
+    assert watcher.stdout.read() == b""
+    watcher.stdout.close()
+
+
 def test_json_shapes(peer: PeerProcess) -> None:
     peer.ok("put", "b", "k", "1")
     status = peer.json("status")
