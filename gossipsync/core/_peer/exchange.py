@@ -28,14 +28,22 @@ PATIENCE: Final = 5.0
 class _Step:
     """A comparing step being put together, bounded in lines."""
 
-    room: int
+    limit: int
+    room: int = field(init=False)
     ranges: list[Range] = field(factory=list)
     asked: list[bytes] = field(factory=list)
     lines: list[Line] = field(factory=list)
     answers: list[Line] = field(factory=list)
 
+    def __attrs_post_init__(self) -> None:
+        self.room = self.limit
+
+    def descend(self, ranges: list[Range]) -> None:
+        if len(self.ranges) + len(ranges) <= self.limit:
+            self.ranges += ranges
+
     def ask(self, prefix: bytes, lines: list[Line]) -> None:
-        if len(lines) <= self.room:
+        if len(lines) <= self.room and len(self.asked) < self.limit:
             self.room -= len(lines)
             self.asked.append(prefix)
             self.lines += lines
@@ -123,7 +131,7 @@ class Exchanges:
         if len(lines) <= limits.leaf_lines:
             step.ask(b"", lines.lines_in(b""))
         else:
-            step.ranges = lines.children(b"")
+            step.descend(lines.children(b""))
         return step.message(message.exchange)
 
     def on_equal(self, link: Link, message: Equal) -> None:
@@ -149,14 +157,18 @@ class Exchanges:
         if message.exchange not in link.exchanges:
             ctx.refuse(link, Reason.UNSOLICITED, "a comparison in no exchange")
             return
-        if len(message.lines) + len(message.answers) > ctx.config.limits.digest_lines:
-            ctx.refuse(link, Reason.OVERSIZE, "too many lines in one message")
+        limit = ctx.config.limits.digest_lines
+        if (
+            max(len(message.lines) + len(message.answers), len(message.ranges), len(message.asked))
+            > limit
+        ):
+            ctx.refuse(link, Reason.OVERSIZE, "too much in one comparison")
             return
         theirs: dict[LineKey, int] = {}
         for line in (*message.lines, *message.answers):
             theirs[line[0], Origin(line[1])] = line[2]
             self._note(link, line)
-        step = _Step(ctx.config.limits.digest_lines)
+        step = _Step(limit)
         self._answer_asked(link, message, theirs, step)
         for prefix, total, count in message.ranges:
             self._compare_range(Range(prefix, total, count), step)
@@ -175,7 +187,7 @@ class Exchanges:
         if message.is_since_base:
             asked = lines.changed_since(link.base_seq)
         else:
-            asked = (line for prefix in message.asked for line in lines.lines_in(prefix))
+            asked = (line for prefix in set(message.asked) for line in lines.lines_in(prefix))
         step.answer(line for line in asked if line.index > theirs.get(line.key, 0))
 
     def _compare_range(self, theirs: Range, step: _Step) -> None:
@@ -188,7 +200,7 @@ class Exchanges:
         elif mine.count == 0 or max(mine.count, theirs.count) <= leaf or len(mine.prefix) == DEPTH:
             step.ask(mine.prefix, lines.lines_in(mine.prefix))
         else:
-            step.ranges += lines.children(mine.prefix)
+            step.descend(lines.children(mine.prefix))
 
     def _note(self, link: Link, line: WireLine) -> None:
         bucket, origin, index, head, _hlc = line

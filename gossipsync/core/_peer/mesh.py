@@ -215,9 +215,7 @@ class Mesh:
             sign=ctx.sign,
         )
         ctx.members.own(self._own)
-        self._next_presence_s = ctx.now.mono_s + refresh_s(
-            ctx.mesh_size, config.gossip_interval_s
-        )
+        self._next_presence_s = ctx.now.mono_s + refresh_s(ctx.mesh_size, config.gossip_interval_s)
 
     def _tell_presence(self, link: Link, batches: int = 1) -> None:
         """What changed since this link was last told, oldest first, within a byte budget."""
@@ -244,6 +242,10 @@ class Mesh:
 
     def on_presences(self, link: Link, message: Presences) -> None:
         """Presence data, the sender's or others'."""
+        room = 2 * _GREETING_BATCHES * self._ctx.config.limits.presence_batch_bytes
+        if sum(map(len, message.data)) > room:
+            self._ctx.refuse(link, Reason.OVERSIZE, "more presence than anybody sends at once")
+            return
         for data in message.data:
             self._take_presence(link, data)
         self.update_state()
@@ -303,10 +305,10 @@ class Mesh:
     def on_credentials(self, link: Link, message: Credentials) -> None:
         """Certificates of peers whose bundles or presence follow."""
         for der in message.certificates:
-            if len(der) > self._ctx.config.limits.credential_bytes or not self._keep_credential(
-                der
-            ):
+            is_small = len(der) <= self._ctx.config.limits.credential_bytes
+            if not is_small or not self._keep_credential(der):
                 self._ctx.refuse(link, Reason.CREDENTIAL, "not a certificate of this network")
+                return
 
     def _keep_credential(self, der: bytes) -> bool:
         ctx = self._ctx
@@ -463,9 +465,7 @@ class Mesh:
 
     def _judge(self, member: Member) -> None:
         ctx = self._ctx
-        state = member.judge(
-            ctx.now.mono_s, refresh_s(ctx.mesh_size, ctx.config.gossip_interval_s)
-        )
+        state = member.judge(ctx.now.mono_s, refresh_s(ctx.mesh_size, ctx.config.gossip_interval_s))
         if state != member.state or not member.was_shown:
             ctx.members.set_state(member, state)
             member.was_shown = True

@@ -30,7 +30,15 @@ class Reason(StrEnum):
 
 
 SENDERS_FAULT = frozenset(
-    {Reason.MALFORMED, Reason.OVERSIZE, Reason.NETWORK, Reason.SIGNATURE, Reason.MERKLE, Reason.KEY}
+    {
+        Reason.MALFORMED,
+        Reason.OVERSIZE,
+        Reason.NETWORK,
+        Reason.SIGNATURE,
+        Reason.MERKLE,
+        Reason.KEY,
+        Reason.CREDENTIAL,
+    }
 )
 """Faults that the sender alone can have made: an honest relay verifies before it passes on."""
 

@@ -95,10 +95,11 @@ class Admission:
         log = self._logs.find((header.bucket, header.origin))
         if log is None:
             if (
-                len(self._logs) >= self._limits.logs
+                not self._logs.has_room_for(header.bucket, self._limits.buckets)
+                or len(self._logs) >= self._limits.logs
                 or self._logs.count_of(peer) >= self._limits.logs_per_peer
             ):
-                return Reason.LIMIT, "too many logs"
+                return Reason.LIMIT, "too many logs or buckets"
             return None if header.index == 1 else (Reason.GAP, f"bundle {header.index} before 1")
         if header.index > log.index + 1:
             return Reason.GAP, f"bundle {header.index} after {log.index}"

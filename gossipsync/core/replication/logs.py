@@ -57,6 +57,7 @@ class LogBook:
         self.lines = LineTree(network)
         self._logs: dict[LineKey, Log] = {}
         self._per_peer: dict[PeerId, int] = {}
+        self._buckets: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._logs)
@@ -68,6 +69,10 @@ class LogBook:
     def find(self, key: LineKey) -> Log | None:
         """The log of a line, if any of it is held."""
         return self._logs.get(key)
+
+    def has_room_for(self, bucket: str, limit: int) -> bool:
+        """Is this bucket known already, or are there fewer than `limit`?"""
+        return bucket in self._buckets or len(self._buckets) < limit
 
     def index(self, key: LineKey) -> int:
         """The last bundle held; 0 for an unknown line."""
@@ -85,6 +90,7 @@ class LogBook:
         log = self._logs.get(key)
         if log is None:
             log = self._logs[key] = Log(header.bucket, header.origin)
+            self._buckets.add(header.bucket)
             peer = PeerId(header.origin[:32])
             self._per_peer[peer] = self._per_peer.get(peer, 0) + 1
         assert header.index == log.index + 1, "a log grows by one"
