@@ -105,6 +105,8 @@ class Driver:
             try:
                 told = self._drain()
                 deadline = self.peer.next_deadline()
+                # Writers need not wake us for what the deadline, or a commit's answer, does anyway.
+                self._is_woken = self.peer.is_gathering
             except Exception:  # noqa: BLE001 - see speak
                 self.note_bug()
                 return

@@ -26,6 +26,7 @@ class FakePeer:
         self.effects: list[Effect | Exception] = []
         self.deadline: float | None = None
         self.is_idle = True
+        self.is_gathering = False
 
     def drain(self) -> Iterator[Effect]:
         effects, self.effects = self.effects, []
@@ -124,6 +125,11 @@ async def test_many_wake_ups_are_one(scene: Scene, autojump_clock: MockClock) ->
             scene.driver.wake()
     await trio.sleep(1)
     assert pumped == [1]
+    scene.peer.is_gathering = True  # its deadline will have it drained: writers need not
+    scene.driver.pump()
+    scene.driver.wake()
+    await trio.sleep(1)
+    assert pumped == [1, 1]
 
 
 async def test_a_bug_ends_nothing(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:

@@ -75,11 +75,11 @@ class Commits:
     def seal(self, *, everything: bool = False) -> None:
         """Sign what is due and hand it to the store."""
         ctx = self._ctx
-        idle = everything or self._under_way is None
-        while buckets := self._sealer.buckets_due(ctx.now.mono_s, idle=idle):
+        now_s, idle = ctx.now.mono_s, self._under_way is None
+        while buckets := self._sealer.buckets_due(now_s, idle=idle, everything=everything):
             for bucket in buckets:
                 replica = ctx.replicas[bucket]
-                bundle = self._sealer.seal(bucket, ctx.origin, replica.announcement)
+                bundle = self._sealer.seal(bucket, ctx.origin, replica.announcement, now_s)
                 replica.is_announced = True
                 data = bundle.encode()
                 key = (bucket, ctx.origin)
@@ -97,6 +97,7 @@ class Commits:
         if self._retry_s is not None and self._ctx.now.mono_s < self._retry_s:
             return None
         self._ticket += 1
+        self._retry_s = None
         pending = (
             self.pending_bytes
             if self._sealer.is_empty()
@@ -111,7 +112,7 @@ class Commits:
         done = self._under_way
         if done is None or done.ticket != ticket:
             return
-        self._under_way, self._retry_s = None, None
+        self._under_way = None
         if self.is_failing:
             self.is_failing = False
             self._ctx.emit(StoreRecovered())
@@ -138,8 +139,15 @@ class Commits:
 
     def next_deadline(self) -> float | None:
         """When to seal, or to try the store again."""
-        moments = [moment for moment in (self._sealer.due_s(), self._retry_s) if moment is not None]
-        return min(moments, default=None)
+        due_s = self._sealer.due_s(idle=self._under_way is None)
+        return min(
+            (moment for moment in (due_s, self._retry_s) if moment is not None), default=None
+        )
+
+    @property
+    def is_gathering(self) -> bool:
+        """Do writes wait to be sealed?"""
+        return not self._sealer.is_empty()
 
     @property
     def is_idle(self) -> bool:

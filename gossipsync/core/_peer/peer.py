@@ -383,6 +383,11 @@ class Peer:
         """Is everything written here sealed, committed and handed out?"""
         return self._commits.is_idle
 
+    @property
+    def is_gathering(self) -> bool:
+        """Do writes wait for company? Asked after `drain()`: by `next_deadline()` they will be sealed, and more until then."""
+        return self._commits.is_gathering
+
     def acked_by(self, written: Written) -> tuple[PeerId, ...]:
         """Other members that have stored a write."""
         if written.origin != self._ctx.origin:

@@ -21,6 +21,10 @@ class Limits:
     """Group commit: a bundle that is on the wire within a millisecond on a slow link."""
     seal_delay_s: float = 0.010
     """Group commit: the longest that a write waits for company."""
+    crowd_entries: int = 8
+    """Group commit: after a bundle of so many entries the next gathers for `gather_s`, since writes come faster than bundles."""
+    gather_s: float = 0.002
+    """Group commit: long enough that a busy writer fills bundles, too short to be noticed beside a network's latency."""
     batch_entries: int = 8192
     """Entries of one atomic batch; with `bundle_bytes` it bounds the work done under the lock."""
     pending_bytes: int = 32 << 20

@@ -1,7 +1,9 @@
 """Sealing: own writes gathered into bundles and signed (group commit).
 
 One signature over many entries is what makes signed replication fast: verifying costs as much as merging a hundred entries.
-A group is sealed at once when nothing else is under way, else when it is full or its oldest write has waited long enough.
+A group is sealed at once when nothing else is under way, else when it is full or its oldest write has waited long enough. A
+writer so busy that bundles come out with many entries is given a moment to gather more: each bundle costs every peer a signature,
+a message and an acknowledgement, which at a few entries a bundle is more than the writes themselves.
 Invariant: the groups of one bucket become bundles in the order in which they were opened, with consecutive numbers.
 """
 
@@ -48,6 +50,7 @@ class Sealer:
         self._limits = limits
         self._sign = sign
         self._groups: dict[str, list[_Group]] = {}
+        self._gathers_until_s = 0.0
 
     def add(
         self, bucket: str, origin: Origin, entries: Sequence[Entry], stamp: Hlc, now_s: float
@@ -73,25 +76,31 @@ class Sealer:
         """Is every write sealed?"""
         return not self._groups
 
-    def due_s(self) -> float | None:
-        """When the oldest write has waited long enough, in monotonic seconds."""
-        opened = [groups[0].opened_s for groups in self._groups.values()]
-        return min(opened) + self._limits.seal_delay_s if opened else None
+    def due_s(self, *, idle: bool) -> float | None:
+        """When a group is to be sealed, in monotonic seconds."""
+        if not self._groups:
+            return None
+        opened_s = min(groups[0].opened_s for groups in self._groups.values())
+        due_s = opened_s + self._limits.seal_delay_s
+        return min(due_s, max(opened_s, self._gathers_until_s)) if idle else due_s
 
-    def buckets_due(self, now_s: float, *, idle: bool) -> list[str]:
+    def buckets_due(self, now_s: float, *, idle: bool, everything: bool = False) -> list[str]:
         """Buckets with a group to seal now."""
+        idle = everything or (idle and now_s >= self._gathers_until_s)
         return [
             bucket
             for bucket, groups in self._groups.items()
             if idle or len(groups) > 1 or now_s >= groups[0].opened_s + self._limits.seal_delay_s
         ]
 
-    def seal(self, bucket: str, origin: Origin, announcement: Announcement) -> Bundle:
+    def seal(self, bucket: str, origin: Origin, announcement: Announcement, now_s: float) -> Bundle:
         """The next bundle of a bucket, signed. The caller appends it to the log before asking for another."""
         groups = self._groups[bucket]
         group = groups.pop(0)
         if not groups:
             del self._groups[bucket]
+        if len(group.entries) >= self._limits.crowd_entries:
+            self._gathers_until_s = now_s + self._limits.gather_s
         log = self._logs.find((bucket, origin))
         header = build_header(
             network=self._network,
