@@ -4,7 +4,7 @@ Every process holds full replicas of some shared buckets in its own memory, read
 dictionary speed, and the mesh makes all replicas equal. Importing this package starts nothing.
 """
 
-from importlib.metadata import version as _version
+from typing import TYPE_CHECKING
 
 from gossipsync.embed import (
     NEVER,
@@ -52,7 +52,18 @@ from gossipsync.errors import (
     WaitTimeoutError,
 )
 
-__version__ = _version("gossipsync")
+if TYPE_CHECKING:
+    __version__: str
+else:
+
+    def __getattr__(name: str) -> object:
+        """`__version__`, looked up when asked for: reading metadata takes longer than all else here."""
+        if name == "__version__":
+            from gossipsync.runtime.version import own_version
+
+            return own_version()
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "NEVER",

@@ -17,7 +17,6 @@ from typing import Final
 import trio
 from attrs import evolve
 
-from gossipsync import __version__
 from gossipsync.core import LinkPeer, Now, Peer, PeerConfig, PeerStatus
 from gossipsync.core.model.ids import LinkId
 from gossipsync.core.ports import Store
@@ -35,6 +34,7 @@ from gossipsync.runtime.settings import Settings
 from gossipsync.runtime.tcp import split_address
 from gossipsync.runtime.transport import Connection, Transport
 from gossipsync.runtime.trust.credentials import Credentials
+from gossipsync.runtime.version import own_version
 
 __all__ = ["Engine"]
 
@@ -279,14 +279,14 @@ class Engine:
 
     def _hello(self) -> LocalHello:
         address = self.addresses[0] if self.addresses else None
-        return LocalHello(self.settings.name, self.peer.epoch, address, __version__)
+        return LocalHello(self.settings.name, self.peer.epoch, address, own_version())
 
 
 def _peer_config(settings: Settings, credentials: Credentials) -> PeerConfig:
     return PeerConfig(
         network=credentials.network_id,
         name=settings.name,
-        version=__version__,
+        version=own_version(),
         seeds=settings.seeds,
         zone=settings.zone,
         gossip_interval_s=settings.gossip_interval,
