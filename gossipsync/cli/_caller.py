@@ -29,7 +29,7 @@ from gossipsync.runtime.control_protocol import (
 )
 from gossipsync.runtime.control_socket import CREDENTIALS_BYTES, uid_in
 
-__all__ = ["Caller"]
+__all__ = ["Caller", "fields_of"]
 
 _REPLY_TIMEOUT_S: Final = 15.0
 """Longer than any operation that does not wait may take; beyond, the peer counts as stuck."""
@@ -54,6 +54,12 @@ class Caller:
         for _ in self.parts(operation, limit_s, **arguments):
             raise InternalError(f"{operation} answered in parts")
         return self._result
+
+    def ask_fields(
+        self, operation: str, /, *, waits_s: float | None = 0.0, **arguments: object
+    ) -> dict[str, object]:
+        """The result of an operation that answers with named fields."""
+        return fields_of(self.ask(operation, waits_s=waits_s, **arguments))
 
     def ask_to_end(self, operation: str) -> None:
         """Have the peer end: it answers by hanging up, once it has said goodbye to the others."""
@@ -123,6 +129,13 @@ class Caller:
             raise InternalError(
                 f"the process on {self._path} speaks no control protocol: {error}"
             ) from error
+
+
+def fields_of(answer: object) -> dict[str, object]:
+    """An answer, or a part of one, that is made of named fields."""
+    if not isinstance(answer, dict):
+        raise InternalError("the peer's answer is not what this version expects")
+    return answer
 
 
 class _HungUpError(NoPeerError):

@@ -7,6 +7,7 @@ import sys
 
 import click
 
+from gossipsync.cli._caller import fields_of
 from gossipsync.cli._failures import Exit
 from gossipsync.cli._options import (
     DURATION,
@@ -40,7 +41,7 @@ def get(ctx: click.Context, bucket: str, key: str, field: str | None, output: st
     {"$datetime": …}; a set prints as a sorted list.
     """
     with ctx.ensure_object(Invocation).call() as caller:
-        result = _fields(caller.ask("get", bucket=bucket, key=key, field=field))
+        result = caller.ask_fields("get", bucket=bucket, key=key, field=field)
     found = result["found"] is True
     value = _value(result["value"]) if found else None
     if output != "table":
@@ -190,7 +191,7 @@ def watch(
         try:
             for part in parts:
                 for change in part if isinstance(part, list) else []:
-                    click.echo(_change_line(_fields(change), output))
+                    click.echo(_change_line(fields_of(change), output))
         except KeyboardInterrupt:
             return
 
@@ -210,11 +211,6 @@ def _ttl_ms(ttl: str | None) -> int | None:
     if ttl == "never":
         return NEVER
     return max(1, round(DURATION.convert(ttl, None, click.get_current_context()) * 1000))
-
-
-def _fields(result: object) -> dict[str, object]:
-    assert isinstance(result, dict)
-    return result
 
 
 def _value(raw: object) -> object:

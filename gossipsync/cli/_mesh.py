@@ -9,7 +9,7 @@ from typing import Final
 import click
 
 from gossipsync.cli import _screens
-from gossipsync.cli._caller import Caller
+from gossipsync.cli._caller import Caller, fields_of
 from gossipsync.cli._failures import NoPeerError, UnhealthyError
 from gossipsync.cli._options import (
     SECONDS,
@@ -69,7 +69,7 @@ def status(invocation: Invocation, check: bool, output: str, every_s: float | No
 
     def ask() -> Report:
         with invocation.call() as caller:
-            document = _status_document(caller.ask("status"))
+            document = _status_document(caller.ask_fields("status"))
         complaints[:] = _complaints(document)
         return Report(document, [document], lambda: _screens.status_screen(document))
 
@@ -88,7 +88,7 @@ def members(invocation: Invocation, output: str, every_s: float | None) -> None:
     def ask() -> Report:
         with invocation.call() as caller:
             rows = [
-                _ordered(_fields(row), _MEMBER_ORDER)
+                _ordered(fields_of(row), _MEMBER_ORDER)
                 for part in caller.parts("members")
                 if isinstance(part, list)
                 for row in part
@@ -114,7 +114,7 @@ def gossipinfo(
 
     def ask() -> Report:
         with invocation.call() as caller:
-            info = {"schema": 1, **_fields(caller.ask("gossipinfo", peer=peer))}
+            info = {"schema": 1, **caller.ask_fields("gossipinfo", peer=peer)}
         document = _ordered(info, _GOSSIP_ORDER)
         return Report(document, [document], lambda: _screens.gossip_screen(document))
 
@@ -204,20 +204,15 @@ def _complaints(document: dict[str, object]) -> list[str]:
     return found + [f"warned {code}" for code in warnings if code in UNHEALTHY_WARNINGS]
 
 
-def _status_document(answer: object) -> dict[str, object]:
-    status = _ordered(_fields(answer), _STATUS_ORDER)
-    status["members"] = _ordered(_fields(status["members"]), _MEMBERS_ORDER)
+def _status_document(answer: dict[str, object]) -> dict[str, object]:
+    status = _ordered(answer, _STATUS_ORDER)
+    status["members"] = _ordered(fields_of(status["members"]), _MEMBERS_ORDER)
     buckets = status["buckets"]
     assert isinstance(buckets, list)
-    status["buckets"] = [_ordered(_fields(bucket), _BUCKET_ORDER) for bucket in buckets]
+    status["buckets"] = [_ordered(fields_of(bucket), _BUCKET_ORDER) for bucket in buckets]
     return status
 
 
 def _ordered(fields: dict[str, object], order: tuple[str, ...]) -> dict[str, object]:
     """The same in the order that the documentation has; canonical CBOR has one of its own."""
     return {name: fields[name] for name in order if name in fields} | fields
-
-
-def _fields(result: object) -> dict[str, object]:
-    assert isinstance(result, dict)
-    return result

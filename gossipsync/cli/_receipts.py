@@ -21,9 +21,9 @@ def write(
     """The receipt of a write, once `ack` holds. Raises AckTimeoutError when it does not in time."""
     with invocation.call() as caller:
         # Without a timeout the peer's ack_timeout bounds the wait, and only the peer knows it.
-        result = caller.ask(operation, waits_s=timeout_s, ack=ack, timeout_s=timeout_s, **arguments)
-    assert isinstance(result, dict)
-    return result
+        return caller.ask_fields(
+            operation, waits_s=timeout_s, ack=ack, timeout_s=timeout_s, **arguments
+        )
 
 
 def print_receipt(receipt: dict[str, object], output: str) -> None:

@@ -11,7 +11,6 @@ gets an answer.
 import logging
 import os
 import socket
-from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -51,8 +50,6 @@ _SEND_S: Final = 10.0
 _RECEIVE_BYTES: Final = 1 << 16
 _log = logging.getLogger("gossipsync.control")
 
-SendPart = Callable[[object], Awaitable[None]]
-
 
 async def serve(
     engine: ServedEngine,
@@ -89,6 +86,8 @@ class _Callers:
                 await self._serve(stream)
         except (trio.BrokenResourceError, trio.TooSlowError, MalformedError) as error:
             _log.debug("a caller of the control socket was hung up on: %s", type(error).__name__)
+        except Exception:  # noqa: BLE001 - a bug met by one caller must not end the peer
+            _log.exception("a bug in gossipsync: please report it with this traceback")
         finally:
             self._count -= 1
 
@@ -123,7 +122,7 @@ class _Callers:
             nursery.cancel_scope.cancel()
         return reply
 
-    async def _carry_out(self, stream: trio.SocketStream, request: Request) -> Done | Failed:
+    async def _carry_out(self, stream: trio.SocketStream, request: Request) -> Done | Failed | None:
         operation = OPERATIONS.get(request.operation)
         if operation is None:
             known = InternalError(f"this peer's version has no operation {request.operation!r}")
@@ -136,6 +135,8 @@ class _Callers:
             return Done(await operation(self._engine, Arguments(request.arguments), send_part))
         except GossipsyncError as error:
             return Failed.of(error)
+        except (trio.BrokenResourceError, trio.TooSlowError):
+            return None  # gone, or not reading, in the middle of an answer in parts
         except Exception:  # noqa: BLE001 - a bug met by one caller must not end the peer
             _log.exception("a bug in gossipsync: please report it with this traceback")
             return Failed.of(InternalError(f"{request.operation} met a bug; the peer's log has it"))

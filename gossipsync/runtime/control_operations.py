@@ -16,7 +16,7 @@ import trio
 from gossipsync.core.model.values import encode_value
 from gossipsync.errors import LocalError, WaitTimeoutError
 from gossipsync.runtime.control_arguments import Arguments
-from gossipsync.runtime.control_waits import ServedEngine, until
+from gossipsync.runtime.control_waits import SendPart, ServedEngine, until
 from gossipsync.runtime.control_watch import watch
 from gossipsync.runtime.control_writes import delete, incr, put, sadd, srem
 
@@ -25,7 +25,6 @@ __all__ = ["OPERATIONS", "Operation"]
 _ROWS_A_PART: Final = 500
 """Rows in one part of a list: far below a frame's limit, large enough to be few."""
 
-SendPart = Callable[[object], Awaitable[None]]
 Operation = Callable[[ServedEngine, Arguments, SendPart], Awaitable[object]]
 
 

@@ -3,7 +3,7 @@
 Invariant: a caller that goes away, or whose time is up, leaves no waiter behind.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from threading import RLock
 from typing import Protocol
 
@@ -15,7 +15,10 @@ from gossipsync.runtime.settings import Settings
 from gossipsync.runtime.transport import Transport
 from gossipsync.runtime.waiters import Waiter, Waiters
 
-__all__ = ["ServedEngine", "until"]
+__all__ = ["SendPart", "ServedEngine", "until"]
+
+SendPart = Callable[[object], Awaitable[None]]
+"""Sends the caller one part of an answer; waits until it is read."""
 
 
 class ServedEngine(Protocol):

@@ -7,7 +7,7 @@ queued for it: a slow caller gets fewer, newer changes.
 """
 
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import trio
@@ -18,7 +18,7 @@ from gossipsync.core.model.ids import peer_text
 from gossipsync.core.model.values import encode_value
 from gossipsync.errors import CursorError
 from gossipsync.runtime.control_arguments import Arguments
-from gossipsync.runtime.control_waits import ServedEngine, until
+from gossipsync.runtime.control_waits import SendPart, ServedEngine, until
 
 __all__ = ["watch"]
 
@@ -26,8 +26,6 @@ _CURSOR = re.compile(r"([0-9]{1,19})-([0-9]{0,19})", re.ASCII)
 _KINDS = {"present": "put", "expired": "expire"}  # deleted, or forgotten since: delete
 _PART_CHANGES: Final = 200
 _PART_BYTES: Final = 1 << 20
-
-SendPart = Callable[[object], Awaitable[None]]
 
 
 async def watch(engine: ServedEngine, arguments: Arguments, send_part: SendPart) -> object:

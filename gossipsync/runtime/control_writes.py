@@ -4,14 +4,14 @@ Invariant: a write that is answered with a receipt is in this peer's store, what
 is answered with an error other than AckTimeoutError has changed nothing.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from gossipsync.core import Draft, Kind, Written
 from gossipsync.core.model.ids import peer_text
 from gossipsync.errors import AckTimeoutError, OverloadedError
 from gossipsync.runtime.control_arguments import Arguments
 from gossipsync.runtime.control_protocol import AbsentKeyError
-from gossipsync.runtime.control_waits import ServedEngine, until
+from gossipsync.runtime.control_waits import SendPart, ServedEngine, until
 from gossipsync.runtime.settings import BucketSettings
 
 __all__ = ["delete", "incr", "put", "sadd", "srem"]
@@ -19,8 +19,6 @@ __all__ = ["delete", "incr", "put", "sadd", "srem"]
 _ROOM_S = 1.0
 """How long a write waits for room under the peer's limits."""
 _NO_RULES = BucketSettings()
-
-SendPart = Callable[[object], Awaitable[None]]
 
 
 async def put(engine: ServedEngine, arguments: Arguments, _: SendPart) -> object:

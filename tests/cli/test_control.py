@@ -21,6 +21,7 @@ from gossipsync.errors import ConfigError, InternalError, LocalError, Overloaded
 from gossipsync.runtime import control
 from gossipsync.runtime.control_protocol import Failed, Frames, Request, parse_reply
 from gossipsync.runtime.control_socket import bind_control_socket, is_welcome
+from gossipsync.runtime.control_waits import SendPart
 from gossipsync.runtime.waiters import Waiters
 
 
@@ -194,6 +195,40 @@ async def test_who_speaks_out_of_turn_is_hung_up_on(path: Path, engine: Engine) 
         await stream.send_all(GET)
         with trio.fail_after(5):
             await await_hang_up(stream)
+
+
+async def _flood(engine: object, arguments: object, send_part: SendPart) -> object:
+    while True:
+        await send_part(b"x" * 60_000)
+
+
+async def test_who_goes_away_in_the_middle_of_an_answer_ends_only_that(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(control.OPERATIONS, "flood", _flood)
+    for limit in (1, 100_000, 1_000_000):
+        stream = await trio.open_unix_socket(path)
+        await stream.send_all(Request("flood", {}).encoded())
+        received = 0
+        while received < limit:
+            received += len(await stream.receive_some())
+        await stream.aclose()
+    async with await trio.open_unix_socket(path) as stream:
+        assert await ask(stream, GET)
+    assert "Traceback" not in caplog.text
+
+
+async def test_who_does_not_read_is_hung_up_on(
+    path: Path, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(control.OPERATIONS, "flood", _flood)
+    async with await trio.open_unix_socket(path) as stream:
+        await stream.send_all(Request("flood", {}).encoded())
+        began_s = trio.current_time()
+        await trio.sleep(60)
+        with trio.fail_after(1):
+            await await_hang_up(stream)
+        assert trio.current_time() - began_s < 62
 
 
 @pytest.mark.parametrize("begun", [b"", GET[:5]])
