@@ -32,6 +32,9 @@ class Progress:
 
 Watch = Callable[[Progress], None]
 Clock = Callable[[], float]
+Look = Callable[[Simulation], None]
+Make = Callable[..., Simulation]
+"""Makes the world: `make(options, keeps_trace=…)`. A scenario may hand in a kind of its own."""
 
 
 def run(
@@ -40,20 +43,22 @@ def run(
     clock: Clock | None = None,
     watch: Watch | None = None,
     stop: Callable[[], bool] | None = None,
+    look: Look | None = None,
+    make: Make = Simulation,
     **changes: object,
 ) -> Result:
     """Run one world. Keywords are options: `run(peers=1000, seed=7)`. Raises ConfigError for impossible ones.
 
     `clock` gives real seconds, for `wall_s`; `watch` is told of the progress about once an interval; `stop` is asked as often
-    whether to end early. Where an invariant breaks, the world is run again up to there, for the end of its trace.
+    whether to end early; `look` is shown the world as often, and must not touch it. Where an invariant breaks, the world is run again up to there, for the end of its trace.
     """
     options = (options or Options()).replaced(**changes).check()
     began = clock() if clock is not None else None
-    runner = _Runner(options, watch, stop)
+    runner = _Runner(options, watch, stop, look, make)
     runner.go()
     result = runner.result()
     if result.violations:
-        result = evolve(result, violations=_traced(options, result.violations))
+        result = evolve(result, violations=_traced(options, result.violations, make))
     if clock is not None and began is not None:
         result = evolve(result, wall_s=round(clock() - began, 3))
     return result
@@ -65,14 +70,17 @@ class _Runner:
         options: Options,
         watch: Watch | None = None,
         stop: Callable[[], bool] | None = None,
+        look: Look | None = None,
+        make: Make = Simulation,
         *,
         keeps_trace: bool = False,
     ) -> None:
-        self.simulation = Simulation(options, keeps_trace=keeps_trace)
+        self.simulation = make(options, keeps_trace=keeps_trace)
         self.checks = Checks(self.simulation)
         self._series = Series(self.simulation)
         self._watch = watch
         self._stop = stop
+        self._look = look
         self._is_cut_short = False
 
     def go(self, events: int | None = None) -> None:
@@ -95,19 +103,24 @@ class _Runner:
                 break
         else:
             world.run_until(min(end_s, world.now_s) if options.until is None else end_s)
-        self._series.take()
+        self._take()
         self.checks.finish()
 
     def _row(self, at_s: float, end_s: float) -> None:
         simulation = self.simulation
         simulation.world.run_until(at_s)
-        self._series.take()
+        self._take()
         self.checks.look()
         if self._watch is not None:
             share = self._series.rows[-1].equal_share
             self._watch(Progress(at_s, end_s, share, simulation.world.events))
         if self._stop is not None and self._stop():
             self._is_cut_short = True
+
+    def _take(self) -> None:
+        self._series.take()
+        if self._look is not None:
+            self._look(self.simulation)
 
     def result(self) -> Result:
         simulation = self.simulation
@@ -186,10 +199,12 @@ def _round_of(span_s: float, interval: float) -> int:
     return 0 if span_s <= 0 else int(span_s / interval) + 1
 
 
-def _traced(options: Options, violations: tuple[Violation, ...]) -> tuple[Violation, ...]:
+def _traced(
+    options: Options, violations: tuple[Violation, ...], make: Make
+) -> tuple[Violation, ...]:
     """The first violation with the end of the trace that leads to it."""
     first = violations[0]
-    again = _Runner(options, keeps_trace=True)
+    again = _Runner(options, make=make, keeps_trace=True)
     again.go(first.events)
     lines = [
         line
