@@ -12,7 +12,7 @@ import atexit
 import logging
 import os
 from collections.abc import Callable
-from threading import Lock
+from threading import RLock
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
@@ -49,7 +49,7 @@ class Life:
         self.clock = clock
         self._bind = bind
         self._unbind = unbind
-        self._lock = Lock()
+        self._lock = RLock()  # a signal handler may close what this thread is starting
         self._thread: EngineThread | None = None
         self._engine: Engine | None = None
         self._is_closed = False
@@ -72,7 +72,11 @@ class Life:
                 return self._engine  # another thread was first
             parker = ThreadParker()
             thread = self._begin(parker.wake)
-            parker.park(None)
+            try:
+                parker.park(None)
+            except BaseException:  # interrupted: whatever comes up is to go down again
+                thread.when_started(lambda: _dismiss(thread))
+                raise
             return self._adopt(thread)
 
     async def start_async(self) -> "Engine":
@@ -111,7 +115,7 @@ class Life:
                 ) from thread.error
             raise thread.error
         try:
-            self._bind(engine)
+            self._bind_open(engine)
         except BaseException:
             _dismiss(thread)
             thread.join(self._close_s)
@@ -119,6 +123,11 @@ class Life:
         self._thread, self._engine = thread, engine
         thread.when_ended(lambda: self._handle_ended(thread))
         return engine
+
+    def _bind_open(self, engine: "Engine") -> None:
+        if self._is_closed:  # meanwhile, by a signal handler in this very thread
+            raise ClosedError("this mesh was closed while it started")
+        self._bind(engine)
 
     @property
     def _close_s(self) -> float:
@@ -161,7 +170,7 @@ class Life:
 
     def forget_parent(self) -> None:
         """In a forked child: begin anew. Only this thread exists here."""
-        self._lock = Lock()
+        self._lock = RLock()
         if self._engine is not None:
             self._engine.disown()
         self._thread = self._engine = self._failure = None

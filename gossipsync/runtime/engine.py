@@ -10,18 +10,17 @@ alone; `run` ends within two seconds of `request_close`.
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from itertools import count
-from random import SystemRandom
 from threading import RLock
 from typing import Final
 
 import trio
 from attrs import evolve
 
-from gossipsync.core import LinkPeer, Now, Peer, PeerConfig, PeerStatus
+from gossipsync.core import Now, PeerStatus
 from gossipsync.core.model.ids import LinkId
 from gossipsync.core.ports import Store
 from gossipsync.core.wire.hello import LocalHello
-from gossipsync.errors import GossipsyncError
+from gossipsync.errors import BucketKindError, GossipsyncError
 from gossipsync.runtime.addresses import advertised
 from gossipsync.runtime.clock import Clock
 from gossipsync.runtime.commits import Committer
@@ -29,8 +28,15 @@ from gossipsync.runtime.dials import Dialer, Expectation
 from gossipsync.runtime.discovery import keep_seeds
 from gossipsync.runtime.driver import Driver
 from gossipsync.runtime.links import Link
-from gossipsync.runtime.observe import EVENT_KINDS, ControlUnavailable, DialFailed, Observer
-from gossipsync.runtime.settings import Settings
+from gossipsync.runtime.observe import (
+    EVENT_KINDS,
+    BucketDiffers,
+    ControlUnavailable,
+    DialFailed,
+    Observer,
+)
+from gossipsync.runtime.peering import link_peer, make_peer
+from gossipsync.runtime.settings import BucketSettings, Settings
 from gossipsync.runtime.tcp import split_address
 from gossipsync.runtime.transport import Connection, Transport
 from gossipsync.runtime.trust.credentials import Credentials
@@ -40,7 +46,6 @@ __all__ = ["Engine"]
 
 _FLUSH_S: Final = 1.5  # of the two seconds that a close may take; the rest is for ending threads
 _AFTER_BUG_S: Final = 1.0
-_MS_PER_S: Final = 1000
 
 
 class Engine:
@@ -59,20 +64,13 @@ class Engine:
         self.addresses: tuple[str, ...] = ()
         """What others are told to dial; empty while nothing listens."""
         self.transport = Transport(credentials, self._hello, self.observer.tally)
-        self.peer = Peer(
-            _peer_config(settings, credentials),
-            peer_id=credentials.identity.peer_id,
-            sign=credentials.identity.sign,
-            credential=credentials.certificate,
-            verifier=self.transport.verifier,
-            store=store,
-            rng=SystemRandom(),
-            now=clock.now(),
-        )
+        self.peer = make_peer(settings, self.transport, store, clock.now())
         self.dialer = Dialer(self.transport, self._serve, self._handle_dial_failed)
         self._committer = Committer(
             store, self._answer_commit, is_immediate=settings.store_kind == "memory"
         )
+        for name, asked in settings.buckets.items():
+            self._open_bucket(name, asked)
         self._driver = Driver(self.peer, self, self._committer, self.observer, clock)
         self.lock = self._driver.lock
         self.waiters = self._driver.waiters
@@ -86,6 +84,14 @@ class Engine:
         self._is_leaving = False
         self._is_closing = trio.Event()
         self._has_moved = trio.Event()
+
+    def _open_bucket(self, name: str, asked: BucketSettings) -> None:
+        """As in the settings, unless the mesh has it otherwise: then a running service must still start."""
+        rules = {"kind": asked.kind, "deletes": asked.deletes, "ttl_ms": asked.ttl_ms}
+        try:
+            self.peer.open_bucket(name, self.now(), **rules)  # type: ignore[arg-type]
+        except BucketKindError as error:
+            self.observer.observe(BucketDiffers(name, str(error)))
 
     def now(self) -> Now:
         """This moment on both clocks."""
@@ -257,7 +263,7 @@ class Engine:
         link = Link(LinkId(next(self._link_ids)), connection.stream, self, queue_bytes=queue_bytes)
         self._links[link.id] = link
         reason = "internal"
-        remote = _link_peer(connection, dialled)
+        remote = link_peer(connection, dialled)
         try:
             if self._driver.speak(lambda now: self.peer.handle_link_up(link.id, remote, now)):
                 reason = await link.run(connection.leftover)
@@ -280,32 +286,3 @@ class Engine:
     def _hello(self) -> LocalHello:
         address = self.addresses[0] if self.addresses else None
         return LocalHello(self.settings.name, self.peer.epoch, address, own_version())
-
-
-def _peer_config(settings: Settings, credentials: Credentials) -> PeerConfig:
-    return PeerConfig(
-        network=credentials.network_id,
-        name=settings.name,
-        version=own_version(),
-        seeds=settings.seeds,
-        zone=settings.zone,
-        gossip_interval_s=settings.gossip_interval,
-        fanout=settings.fanout,
-        max_skew_ms=round(settings.max_skew * _MS_PER_S),
-        horizon_ms=round(settings.horizon * _MS_PER_S),
-        token_key=credentials.token_key,
-    )
-
-
-def _link_peer(connection: Connection, dialled: str | None) -> LinkPeer:
-    remote = connection.remote
-    return LinkPeer(
-        peer=remote.peer_id,
-        name=remote.name,
-        epoch=remote.epoch,
-        address=remote.address,
-        version=remote.software,
-        credential=connection.certificate,
-        is_dialer=connection.is_dialer,
-        dialled=dialled,
-    )

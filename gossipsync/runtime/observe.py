@@ -22,6 +22,7 @@ from gossipsync.core.model.ids import peer_text
 
 __all__ = [
     "EVENT_KINDS",
+    "BucketDiffers",
     "ControlUnavailable",
     "DialFailed",
     "MeshEvent",
@@ -58,6 +59,14 @@ class ControlUnavailable:
 
 
 @frozen
+class BucketDiffers:
+    """A bucket of the settings is announced otherwise in the mesh, which holds."""
+
+    bucket: str
+    detail: str
+
+
+@frozen
 class MeshEvent:
     """One thing that happened. `kind` is its stable name, `at` an aware datetime, `fields` plain values.
 
@@ -83,6 +92,7 @@ _TABLE: Final[Mapping[type, tuple[str, str, int]]] = {
     events.StoreRecovered: ("store-recovered", "store", logging.WARNING),
     SeedUnresolved: ("seed-unresolved", "discovery", logging.WARNING),
     DialFailed: ("dial-failed", "discovery", logging.DEBUG),
+    BucketDiffers: ("bucket-differs", "bucket", logging.WARNING),
     ControlUnavailable: ("control-unavailable", "control", logging.WARNING),
 }
 EVENT_KINDS: Final = tuple(kind for kind, _, _ in _TABLE.values())

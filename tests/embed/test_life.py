@@ -10,8 +10,10 @@ from time import monotonic
 import pytest
 
 import gossipsync
+from gossipsync.embed._waiting import ThreadParker
 from gossipsync.errors import (
     AckTimeoutError,
+    BucketKindError,
     ClosedError,
     ConfigError,
     InternalError,
@@ -243,3 +245,55 @@ def test_a_store_that_fails_is_reported_and_tried_again(monkeypatch: pytest.Monk
         is_full = False
         receipt.wait("self", timeout=5)
         assert "store-failing" not in mesh.status().warnings
+
+
+def test_rules_of_the_settings_are_there_without_being_asked_for(tmp_path: Path) -> None:
+    with gossipsync.open(data_dir=tmp_path, buckets={"b": {"kind": "set"}}) as mesh:
+        assert [(bucket.name, bucket.kind) for bucket in mesh.status().buckets] == [("b", "set")]
+        mesh.bucket("b").elements("a").add("x")
+    with gossipsync.open(data_dir=tmp_path, buckets={"b": {"kind": "map"}}) as mesh:
+        assert [bucket.kind for bucket in mesh.status().buckets] == ["set"]
+        with pytest.raises(BucketKindError):
+            mesh.bucket("b")
+
+
+def test_a_bucket_asked_for_before_the_start_may_keep_it_from_starting(tmp_path: Path) -> None:
+    with gossipsync.open(data_dir=tmp_path) as mesh:
+        mesh.bucket("b", kind="set").elements("a").add("x")
+    mesh = gossipsync.open(data_dir=tmp_path)
+    mesh.bucket("b", kind="map")
+    with pytest.raises(BucketKindError, match="announced with kind=set"):
+        mesh.start()
+    with gossipsync.open(data_dir=tmp_path) as mesh:
+        assert mesh.bucket("b")["a"] == {"x"}
+
+
+def test_closed_by_a_signal_handler_while_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    mesh = gossipsync.open()
+    park = ThreadParker.park
+
+    def interrupted(self: ThreadParker, timeout_s: float | None) -> bool:
+        mesh.close()
+        return park(self, timeout_s)
+
+    monkeypatch.setattr(ThreadParker, "park", interrupted)
+    before = engine_threads()
+    with pytest.raises(ClosedError, match="while it started"):
+        mesh.start()
+    assert engine_threads() == before
+
+
+def test_interrupted_while_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(self: ThreadParker, timeout_s: float | None) -> bool:
+        raise KeyboardInterrupt
+
+    mesh = gossipsync.open()
+    with monkeypatch.context() as patch:
+        patch.setattr(ThreadParker, "park", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            mesh.start()
+    for thread in threads():
+        if thread.name == "gossipsync" and thread is not mesh._life._thread:
+            thread.join(0.2)
+    mesh.bucket("b")["a"] = 1
+    mesh.close()

@@ -10,6 +10,8 @@ import trio
 
 import gossipsync
 from gossipsync import Mesh
+from gossipsync.core import Peer
+from gossipsync.core.model.ids import peer_text
 from gossipsync.errors import AckTimeoutError, TransportError, WaitTimeoutError
 from gossipsync.runtime.trust import keygen
 from tests.network.embed.conftest import Spawn
@@ -147,6 +149,36 @@ def test_a_port_in_use(spawn: Spawn) -> None:
     a = spawn("a")
     with pytest.raises(TransportError, match=f"cannot listen on {a.address}"):
         spawn("b", listen=a.address)
+
+
+def test_a_start_that_fails_lets_go_of_the_store(spawn: Spawn, tmp_path: object) -> None:
+    a = spawn("a")
+    folder = f"{tmp_path}/b"
+    with pytest.raises(TransportError):
+        spawn("b", listen=a.address, data_dir=folder)
+    b = spawn("b", a.address, data_dir=folder)
+    b.wait_members(2, timeout=10)
+
+
+def test_a_bug_that_a_remote_hits_ends_that_link_only(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    a, b = pair
+    planted = {a.peer_id: 1}
+    receive_data = Peer.receive_data
+
+    def receive(self: Peer, *arguments: object) -> None:
+        if planted.pop(peer_text(self.peer_id), 0):
+            raise ZeroDivisionError("planted")
+        receive_data(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Peer, "receive_data", receive)
+    b.bucket("b")["k"] = 1
+    a.wait_for(b.token(), timeout=10)
+    a.bucket("b").put("l", 2, ack=1, timeout=10)
+    assert dict(a.bucket("b")) == dict(b.bucket("b")) == {"k": 1, "l": 2}
+    assert a.status().rejected["internal"] == 1
+    assert "planted" in caplog.text
 
 
 def test_advertise(spawn: Spawn) -> None:
