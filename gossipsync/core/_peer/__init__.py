@@ -1,6 +1,6 @@
 """The peer: a state machine composed of replication, membership and wire."""
 
-from gossipsync.core._peer.mesh import LinkPeer
+from gossipsync.core._peer.links import LinkPeer
 from gossipsync.core._peer.peer import Peer
 from gossipsync.core._peer.report import BucketStatus, MemberStatus, PeerStatus
 from gossipsync.core._peer.writing import Written

@@ -8,13 +8,13 @@ from collections.abc import Iterable
 from attrs import define, field
 
 from gossipsync.core.membership.dialling import Dialler
-from gossipsync.core.membership.members import Members
+from gossipsync.core.membership.members import Member, Members, refresh_s
 from gossipsync.core.model.bucket import Announcement
 from gossipsync.core.model.capability import Capability
 from gossipsync.core.model.config import PeerConfig
 from gossipsync.core.model.effects import Effect, Emit, HangUp, Send
 from gossipsync.core.model.entry import Entry, decode_entries
-from gossipsync.core.model.events import Event, Refused
+from gossipsync.core.model.events import Event, MemberChanged, Refused
 from gossipsync.core.model.hlc import HybridClock
 from gossipsync.core.model.ids import Epoch, LinkId, Origin, PeerId
 from gossipsync.core.model.now import Now
@@ -137,6 +137,19 @@ class Context:
     def emit(self, event: Event) -> None:
         """Tell the application and the log."""
         self.effects.append(Emit(event))
+
+    @property
+    def refresh_s(self) -> float:
+        """How often presence is renewed in a mesh of this size."""
+        return refresh_s(self.mesh_size, self.config.gossip_interval_s)
+
+    def judge(self, member: Member) -> None:
+        """Bring a member's state up to date, and tell where it changed."""
+        state = member.judge(self.now.mono_s, self.refresh_s)
+        if state != member.state or not member.was_shown:
+            self.members.set_state(member, state)
+            member.was_shown = True
+            self.emit(MemberChanged(member.peer, member.name, state))
 
     def send(self, link: Link, message: Message) -> None:
         """Hand a message to a link."""

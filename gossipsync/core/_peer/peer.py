@@ -12,8 +12,11 @@ from gossipsync.core._peer.commits import Commits
 from gossipsync.core._peer.context import Context, Link
 from gossipsync.core._peer.exchange import Exchanges
 from gossipsync.core._peer.ingest import Ingest
-from gossipsync.core._peer.mesh import LinkPeer, Mesh
+from gossipsync.core._peer.introductions import Introductions
+from gossipsync.core._peer.links import LinkPeer, Links
 from gossipsync.core._peer.report import MemberStatus, PeerStatus, Report
+from gossipsync.core._peer.rounds import Rounds
+from gossipsync.core._peer.standing import Standing
 from gossipsync.core._peer.writing import Writing, Written
 from gossipsync.core.membership.dialling import Dialler
 from gossipsync.core.membership.members import Members
@@ -115,17 +118,23 @@ class Peer:
         self._commits = Commits(ctx, sealer)
         self._ingest = Ingest(ctx, admission, self._commits.relay, self._commits.applied)
         self._exchanges = Exchanges(ctx, self._ingest)
-        self._mesh = Mesh(ctx, self._exchanges, self._commits.greet, self._commits.put_head)
+        self._standing = Standing(ctx)
+        self._introductions = Introductions(ctx, self._standing, self._commits.put_head)
+        self._links = Links(
+            ctx, self._standing, self._introductions, self._exchanges, self._commits.greet
+        )
+        self._rounds = Rounds(ctx, self._standing, self._introductions, self._exchanges)
         self._writing = Writing(ctx, sealer, self._commits)
-        self._report = Report(ctx, self._mesh, self._commits)
+        self._report = Report(ctx, self._standing, self._introductions, self._rounds, self._commits)
         self._load(admission)
-        self._mesh.start(credential)
+        self._introductions.start(credential)
+        self._rounds.next_s = now.mono_s
 
     def _load(self, admission: Admission) -> None:
         """Replay the store; every byte passes the same gate as a remote's."""
         ctx = self._ctx
         for name, value in sorted(ctx.store.load_heads().items()):
-            self._mesh.load_head(name, value)
+            self._introductions.load_head(name, value)
         if ctx.credential and (own := ctx.verifier.read_credential(ctx.credential)) is not None:
             ctx.credentials[ctx.peer_id] = (ctx.credential, own[1])
         for bucket, origin, index, data in ctx.store.load_bundles():
@@ -163,7 +172,7 @@ class Peer:
     @property
     def state(self) -> str:
         """One of "alone", "joining", "ready", "leaving"."""
-        return self._mesh.state
+        return self._standing.state
 
     @property
     def replicas(self) -> dict[str, Replica]:
@@ -189,12 +198,12 @@ class Peer:
     def handle_link_up(self, link: LinkId, remote: LinkPeer, now: Now) -> None:
         """A connection passed TLS and the hello."""
         self._ctx.now = now
-        self._mesh.link_up(link, remote)
+        self._links.up(link, remote)
 
     def handle_link_down(self, link: LinkId, reason: str, now: Now) -> None:
         """A connection has ended, by us or by the other."""
         self._ctx.now = now
-        self._mesh.link_down(link, reason)
+        self._links.down(link, reason)
 
     def handle_sent(self, link: LinkId, size_bytes: int, now: Now) -> None:
         """Bytes of a Send have left."""
@@ -210,12 +219,12 @@ class Peer:
     def handle_seeds(self, addresses: tuple[str, ...], now: Now) -> None:
         """What the configured seeds resolve to at present."""
         self._ctx.now = now
-        self._mesh.set_seeds(addresses)
+        self._rounds.set_seeds(addresses)
 
     def handle_bound(self, addresses: tuple[str, ...], now: Now) -> None:
         """What others may dial has become known."""
         self._ctx.now = now
-        self._mesh.set_addresses(addresses)
+        self._introductions.set_addresses(addresses)
 
     def handle_committed(self, ticket: int, now: Now) -> None:
         """The store has carried out a Commit."""
@@ -240,8 +249,8 @@ class Peer:
         for link_id in ctx.fetcher.expire(now.mono_s):
             if (link := ctx.links.get(link_id)) is not None:
                 ctx.hang_up(link, "unresponsive")
-        if now.mono_s >= self._mesh.next_round_s:
-            self._mesh.round()
+        if now.mono_s >= self._rounds.next_s:
+            self._rounds.round()
 
     def receive_data(self, link: LinkId, data: bytes, now: Now) -> None:
         """Bytes of a link's stream, in any pieces."""
@@ -286,8 +295,8 @@ class Peer:
         link.heard_s = ctx.now.mono_s
         self._dispatch(link, message)
         ctx.has_moved = True
-        if self._mesh.state == "joining":
-            self._mesh.update_state()
+        if self._standing.state == "joining":
+            self._standing.update()
 
     def _dispatch(self, link: Link, message: Message) -> None:
         match message:
@@ -308,9 +317,9 @@ class Peer:
             case Prune():
                 self._commits.on_prune(link, message)
             case Presences():
-                self._mesh.on_presences(link, message)
+                self._introductions.on_presences(link, message)
             case Credentials():
-                self._mesh.on_credentials(link, message)
+                self._introductions.on_credentials(link, message)
 
     # -- the application speaks ------------------------------------------------------------------------------
 
@@ -335,32 +344,32 @@ class Peer:
     def commit_draft(self, draft: Draft, now: Now) -> Written:
         """Apply a draft here at once, and have it sealed, stored and sent. Raises LocalError; then nothing is written."""
         self._ctx.now = now
-        if self._mesh.stance is not Stance.UP:
+        if not self._standing.is_up:
             raise ClosedError("this peer is closing: open it again to write")
         return self._writing.commit(draft)
 
     def connect(self, address: str, now: Now) -> None:
         """Dial an address now."""
         self._ctx.now = now
-        self._mesh.dial(address, None, is_wanted=True)
+        self._rounds.dial(address, None, is_wanted=True)
 
     def request_exchange(self, now: Now) -> None:
         """Compare with every linked member now."""
         self._ctx.now = now
         for link in list(self._ctx.by_peer.values()):
-            self._mesh.exchange(link)
+            self._rounds.exchange(link)
 
     def close(self, now: Now) -> None:
         """Say that we are away; `drain()` until `is_idle`, then the driver may end the links."""
         self._ctx.now = now
         self._commits.seal(everything=True)
-        self._mesh.say_goodbye(Stance.AWAY)
+        self._introductions.say_goodbye(Stance.AWAY)
 
     def leave(self, now: Now) -> None:
         """Give up membership: like `close`, and others forget us."""
         self._ctx.now = now
         self._commits.seal(everything=True)
-        self._mesh.say_goodbye(Stance.LEFT)
+        self._introductions.say_goodbye(Stance.LEFT)
 
     # -- queries ---------------------------------------------------------------------------------------------
 
@@ -368,7 +377,7 @@ class Peer:
         """When to call `handle_deadline()` (or just `drain()`), in monotonic seconds."""
         ctx = self._ctx
         moments = [
-            self._mesh.next_round_s,
+            self._rounds.next_s,
             self._commits.next_deadline(),
             ctx.fetcher.next_deadline(),
         ]
@@ -460,9 +469,9 @@ class Peer:
 
     def is_synced(self) -> bool:
         """Do we have all that the members we talked to are known to have?"""
-        if self._mesh.state == "alone":
-            return self._mesh.was_ready or not self._ctx.config.seeds
-        return self._mesh.state == "ready" and all(
+        if self._standing.state == "alone":
+            return self._standing.was_ready or not self._ctx.config.seeds
+        return self._standing.state == "ready" and all(
             link.is_synced for link in self._ctx.by_peer.values()
         )
 

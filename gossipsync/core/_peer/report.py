@@ -8,7 +8,9 @@ from attrs import frozen
 
 from gossipsync.core._peer.commits import Commits
 from gossipsync.core._peer.context import Context
-from gossipsync.core._peer.mesh import Mesh
+from gossipsync.core._peer.introductions import Introductions
+from gossipsync.core._peer.rounds import Rounds
+from gossipsync.core._peer.standing import Standing
 from gossipsync.core.model.ids import Epoch, epoch_of, peer_of, peer_text
 from gossipsync.core.model.reasons import Reason, WarningCode
 
@@ -72,9 +74,18 @@ class MemberStatus:
 class Report:
     """Answers about one peer."""
 
-    def __init__(self, ctx: Context, mesh: Mesh, commits: Commits) -> None:
+    def __init__(
+        self,
+        ctx: Context,
+        standing: Standing,
+        introductions: Introductions,
+        rounds: Rounds,
+        commits: Commits,
+    ) -> None:
         self._ctx = ctx
-        self._mesh = mesh
+        self._standing = standing
+        self._introductions = introductions
+        self._rounds = rounds
         self._commits = commits
 
     def status(self) -> PeerStatus:
@@ -84,14 +95,14 @@ class Report:
         return PeerStatus(
             name=config.name,
             peer_id=peer_text(ctx.peer_id),
-            address=self._mesh.addresses[0] if self._mesh.addresses else None,
+            address=self._introductions.addresses[0] if self._introductions.addresses else None,
             network_id=config.network.hex(),
             epoch=str(epoch_of(ctx.origin)),
-            state=self._mesh.state,
+            state=self._standing.state,
             uptime_s=ctx.now.mono_s - ctx.started_s,
             version=config.version,
             members={
-                "alive": states["alive"] + (self._mesh.state != "leaving"),
+                "alive": states["alive"] + (self._standing.state != "leaving"),
                 "suspect": states["suspect"],
                 "down": states["down"],
                 "away": states["away"],
@@ -110,8 +121,8 @@ class Report:
             },
             warnings=tuple(self._warnings()),
             last_round_s=None
-            if self._mesh.last_round_s is None
-            else ctx.now.mono_s - self._mesh.last_round_s,
+            if self._rounds.last_s is None
+            else ctx.now.mono_s - self._rounds.last_s,
             has_seeds=bool(config.seeds),
         )
 
@@ -171,9 +182,9 @@ class Report:
         own = MemberStatus(
             ctx.config.name,
             peer_text(ctx.peer_id),
-            self._mesh.addresses[0] if self._mesh.addresses else None,
+            self._introductions.addresses[0] if self._introductions.addresses else None,
             ctx.config.zone or None,
-            "leaving" if self._mesh.state == "leaving" else "alive",
+            "leaving" if self._standing.state == "leaving" else "alive",
             str(epoch_of(ctx.origin)),
             0.0,
             0,

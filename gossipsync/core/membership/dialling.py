@@ -34,6 +34,8 @@ class _Address:
     peer: PeerId | None = None
     """Who answered there last."""
     is_self: bool = False
+    is_wanted: bool = True
+    """Was it last dialled for a link that is to stay?"""
 
 
 @define
@@ -57,16 +59,25 @@ class Dialler:
         known = self._addresses.get(address)
         return None if known is None else known.peer
 
-    def started(self, address: str) -> None:
-        """A dial is under way."""
+    def started(self, address: str, *, is_wanted: bool) -> None:
+        """A dial is under way, for a link that is to stay or for one exchange."""
         known = self._addresses.setdefault(address, _Address())
         self.dialling += not known.is_dialling
         known.is_dialling = True
+        known.is_wanted = is_wanted
+
+    def is_wanted(self, address: str) -> bool:
+        """Is a link to this address to stay?"""
+        known = self._addresses.get(address)
+        return known is None or known.is_wanted
 
     def succeeded(self, address: str, peer: PeerId, now_s: float) -> None:
         """Somebody answered: the next try, should the link break, begins with a short pause."""
         self._ended(address)
-        self._addresses[address] = _Address(not_before_s=now_s + FIRST_RETRY_S, peer=peer)
+        is_wanted = self.is_wanted(address)
+        self._addresses[address] = _Address(
+            not_before_s=now_s + FIRST_RETRY_S, peer=peer, is_wanted=is_wanted
+        )
 
     def failed(self, address: str, now_s: float, *, is_self: bool = False) -> None:
         """Nobody answered, or somebody who is of no use."""

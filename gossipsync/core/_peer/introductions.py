@@ -1,0 +1,214 @@
+"""Introductions: who is there. Presence data and certificates, our own and others', as they spread.
+
+Invariant: nobody becomes a member by another's word: a presence counts only with its own peer's signature, and only where the
+network's authority has certified that peer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from attrs import define
+
+from gossipsync.core._peer.context import Context, Link
+from gossipsync.core._peer.standing import Standing
+from gossipsync.core.membership.presence import (
+    Presence,
+    Stance,
+    is_genuine,
+    make_presence,
+    parse_presence,
+)
+from gossipsync.core.model import strict
+from gossipsync.core.model.ids import PeerId, epoch_of, peer_text
+from gossipsync.core.model.reasons import Reason
+from gossipsync.core.wire.messages import Credentials, Presences
+
+GREETING_BATCHES: Final = 8
+"""A new link may carry this many batches of presence at once."""
+
+
+@define(eq=False)
+class Introductions:
+    """Presence and certificates of one peer, and of all that it knows."""
+
+    _ctx: Context
+    _standing: Standing
+    _put_head: Callable[[str, bytes | None], None]
+    addresses: tuple[str, ...] = ()
+    """What others may dial."""
+    _next_s: float = 0.0
+    _own: Presence | None = None
+
+    def start(self, credential: bytes) -> None:
+        """Show ourselves."""
+        if credential:
+            self.keep_credential(credential)
+        self.addresses = self._ctx.config.addresses
+        self.renew()
+
+    def set_addresses(self, addresses: tuple[str, ...]) -> None:
+        """What others may dial has become known."""
+        self.addresses = addresses
+        self.renew()
+        self._tell_all()
+
+    def say_goodbye(self, stance: Stance) -> None:
+        """Tell everybody that we go."""
+        self.renew(stance)
+        self._tell_all()
+        self._standing.update()
+
+    def _tell_all(self) -> None:
+        for link in list(self._ctx.by_peer.values()):
+            self.tell(link)
+
+    def renew_if_due(self) -> None:
+        """Sign a newer presence where the last is old enough."""
+        if self._ctx.now.mono_s >= self._next_s:
+            self.renew(self._standing.stance)
+
+    def renew(self, stance: Stance = Stance.UP) -> None:
+        """Sign a newer presence of our own, unless a directory speaks for us."""
+        ctx, config = self._ctx, self._ctx.config
+        self._standing.stance = stance
+        if ctx.directory is not None:
+            return
+        stamp = max(ctx.now.wall_ms, 0 if self._own is None else self._own.stamp + 1)
+        self._own = make_presence(
+            network=config.network,
+            peer=ctx.peer_id,
+            stamp=stamp,
+            epoch=epoch_of(ctx.origin),
+            stance=stance,
+            name=config.name,
+            addresses=self.addresses,
+            zone=config.zone,
+            version=config.version,
+            sign=ctx.sign,
+        )
+        ctx.members.own(self._own)
+        self._next_s = ctx.now.mono_s + ctx.refresh_s
+
+    def tell(self, link: Link, batches: int = 1) -> None:
+        """What changed since this link was last told, oldest first, within a byte budget."""
+        ctx = self._ctx
+        if ctx.directory is not None:
+            return
+        room = ctx.config.limits.presence_batch_bytes * batches
+        news = [
+            (seq, item)
+            for seq, item in ctx.members.changed_since(link.told_presence_seq)
+            if item.peer != link.peer
+        ]
+        news.reverse()
+        chosen: list[Presence] = []
+        for seq, presence in news:
+            room -= len(presence.data)
+            if room < 0 and chosen:
+                break
+            chosen.append(presence)
+            link.told_presence_seq = seq
+        if chosen:
+            ctx.tell_credentials(link, (presence.peer for presence in chosen))
+            ctx.send(link, Presences(tuple(presence.data for presence in chosen)))
+
+    def on_presences(self, link: Link, message: Presences) -> None:
+        """Presence data, the sender's or others'."""
+        room = 2 * GREETING_BATCHES * self._ctx.config.limits.presence_batch_bytes
+        if sum(map(len, message.data)) > room:
+            self._ctx.refuse(link, Reason.OVERSIZE, "more presence than anybody sends at once")
+            return
+        for data in message.data:
+            self._take_presence(link, data)
+        self._standing.update()
+
+    def _take_presence(self, link: Link | None, data: bytes) -> None:
+        ctx = self._ctx
+        if len(data) > ctx.config.limits.presence_bytes:
+            ctx.refuse(link, Reason.OVERSIZE, "a presence")
+            return
+        try:
+            presence, body, signature = parse_presence(data, ctx.config.network)
+        except strict.MalformedError as error:
+            ctx.refuse(link, Reason.MALFORMED, str(error))
+            return
+        if presence.peer == ctx.peer_id:
+            self._heard_of_self(presence, body, signature)
+            return
+        if not ctx.members.is_news(presence):
+            return
+        if presence.peer not in ctx.credentials:
+            ctx.refuse(
+                link, Reason.NO_CREDENTIAL, "a presence of somebody who has shown no certificate"
+            )
+            return
+        if not is_genuine(presence, body, signature, ctx.verifier):
+            ctx.refuse(link, Reason.SIGNATURE, "a presence not signed by its peer")
+            return
+        former = ctx.members.find(presence.peer)
+        known = None if former is None else former.presence
+        member = ctx.members.take(presence, ctx.now.mono_s)
+        if member is None:
+            ctx.refuse(link, Reason.LIMIT, "too many members")
+            return
+        ctx.judge(member)
+        if link is not None and (known is None or _lasting(known) != _lasting(presence)):
+            is_gone = presence.stance is Stance.LEFT
+            self._put_head(f"presence/{peer_text(presence.peer)}", None if is_gone else data)
+            if presence.stance is not Stance.UP or (known is None and not ctx.is_sparse):
+                self._spread(link)
+
+    def _heard_of_self(self, presence: Presence, body: bytes, signature: bytes) -> None:
+        """An earlier start of ours, with a clock further ahead: go on above it, or others keep the old word."""
+        if (
+            self._own is not None
+            and presence.stamp >= self._own.stamp
+            and presence.data != self._own.data
+        ) and is_genuine(presence, body, signature, self._ctx.verifier):
+            self._own = presence
+            self.renew(self._standing.stance)
+
+    def _spread(self, source: Link | None) -> None:
+        """Somebody came or said goodbye: pass it on at once."""
+        for link in self._ctx.by_peer.values():
+            if link is not source:
+                self.tell(link)
+
+    def on_credentials(self, link: Link, message: Credentials) -> None:
+        """Certificates of peers whose bundles or presence follow."""
+        for der in message.certificates:
+            is_small = len(der) <= self._ctx.config.limits.credential_bytes
+            if not is_small or not self.keep_credential(der):
+                self._ctx.refuse(link, Reason.CREDENTIAL, "not a certificate of this network")
+                return
+
+    def keep_credential(self, der: bytes) -> bool:
+        ctx = self._ctx
+        read = ctx.verifier.read_credential(der)
+        if read is None:
+            return False
+        peer, capability = PeerId(read[0]), read[1]
+        known = ctx.credentials.get(peer)
+        if known is not None and known[1].not_after_ms >= capability.not_after_ms:
+            return True
+        if known is None and len(ctx.credentials) >= ctx.config.limits.members:
+            return False
+        ctx.credentials[peer] = (der, capability)
+        self._put_head(f"credential/{peer_text(peer)}", der)
+        return True
+
+    def load_head(self, name: str, value: bytes) -> None:
+        """A presence or certificate that an earlier run stored; credentials sort before presence data."""
+        if name.startswith("credential/"):
+            read = self._ctx.verifier.read_credential(value)
+            if read is not None:
+                self._ctx.credentials[PeerId(read[0])] = (value, read[1])
+        elif name.startswith("presence/"):
+            self._take_presence(None, value)
+
+
+def _lasting(presence: Presence) -> tuple[object, ...]:
+    """What is worth storing again when it changes: all but the stamp."""
+    return (presence.epoch, presence.stance, presence.name, presence.addresses, presence.zone)

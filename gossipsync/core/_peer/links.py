@@ -1,0 +1,134 @@
+"""Links: connections that have proven who is at their other end, as they come and go.
+
+Invariant: at most one link to a peer stays. Of two opened at once both ends keep the one that the smaller key dialled; of two
+epochs the newer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import define, frozen
+
+from gossipsync.core._peer.context import Context, Link
+from gossipsync.core._peer.exchange import Exchanges
+from gossipsync.core._peer.introductions import GREETING_BATCHES, Introductions
+from gossipsync.core._peer.standing import Standing
+from gossipsync.core.model.events import LinkClosed, LinkOpened
+from gossipsync.core.model.ids import Epoch, LinkId, PeerId
+from gossipsync.core.model.reasons import Reason
+from gossipsync.core.wire.framing import FrameReader
+
+
+@frozen
+class LinkPeer:
+    """Who is at the other end of a new link, as the hello and TLS have proven."""
+
+    peer: PeerId
+    name: str
+    epoch: Epoch
+    address: str | None
+    """What it says others may dial."""
+    version: str
+    credential: bytes
+    """Its certificate, DER."""
+    is_dialer: bool
+    """Did we dial?"""
+    dialled: str | None
+    """The address that we dialled."""
+
+
+@define(eq=False)
+class Links:
+    """All links of one peer. `greet(link)` tells a new one what we have stored of its own."""
+
+    _ctx: Context
+    _standing: Standing
+    _introductions: Introductions
+    _exchanges: Exchanges
+    _greet: Callable[[Link], None]
+
+    def up(self, link_id: LinkId, remote: LinkPeer) -> None:
+        """A connection has proven who is there."""
+        ctx = self._ctx
+        if remote.dialled is not None:
+            ctx.dialler.succeeded(remote.dialled, remote.peer, ctx.now.mono_s)
+        link = self._new_link(link_id, remote)
+        if not self._introductions.keep_credential(remote.credential):
+            ctx.links[link_id] = link
+            ctx.refuse(link, Reason.CREDENTIAL, "a link whose certificate is not a member's")
+            ctx.hang_up(link, Reason.CREDENTIAL)
+            return
+        ctx.links[link_id] = link
+        if not self._standing.is_up or len(ctx.links) > ctx.config.limits.links:
+            ctx.hang_up(link, "closing" if not self._standing.is_up else Reason.LIMIT)
+            return
+        former = ctx.by_peer.get(remote.peer)
+        if former is not None:
+            extra = self._extra_of(former, link)
+            ctx.hang_up(extra, "duplicate")
+            if extra is link:
+                return
+        ctx.by_peer[remote.peer] = link
+        self._open(link)
+
+    def _new_link(self, link_id: LinkId, remote: LinkPeer) -> Link:
+        ctx, limits = self._ctx, self._ctx.config.limits
+        return Link(
+            link_id,
+            remote.peer,
+            remote.name,
+            remote.epoch,
+            remote.address,
+            remote.is_dialer,
+            remote.dialled,
+            FrameReader(limits.frame_bytes),
+            ctx.now.mono_s,
+            ctx.now.mono_s,
+            is_transient=remote.dialled is not None and not ctx.dialler.is_wanted(remote.dialled),
+            allowance=limits.messages_per_s,
+            allowance_s=ctx.now.mono_s,
+            told_credentials={remote.peer, ctx.peer_id},
+        )
+
+    def _extra_of(self, former: Link, fresh: Link) -> Link:
+        """Which of two links to one peer goes; both ends must say the same."""
+        if former.epoch != fresh.epoch:
+            return former if fresh.epoch > former.epoch else fresh
+        if former.is_dialer == fresh.is_dialer:
+            return former
+        keeps_mine = self._ctx.peer_id < fresh.peer
+        return fresh if former.is_dialer == keeps_mine else former
+
+    def _open(self, link: Link) -> None:
+        ctx = self._ctx
+        member = ctx.members.heard(link.peer, ctx.now.mono_s)
+        if member is not None:
+            member.is_linked = True
+            member.hello_name = link.name
+            ctx.judge(member)
+        ctx.emit(LinkOpened(link.id, link.peer, link.name))
+        self._introductions.tell(link, batches=GREETING_BATCHES)
+        self._greet(link)
+        if link.is_dialer:  # an exchange serves both ends
+            self._exchanges.start(link)
+        self._standing.update()
+
+    def down(self, link_id: LinkId, reason: str) -> None:
+        """A connection has ended, by whichever end."""
+        ctx = self._ctx
+        link = ctx.links.pop(link_id, None)
+        if link is None:
+            return
+        ctx.fetcher.drop_link(link_id)
+        ctx.emit(LinkClosed(link_id, link.peer, reason))
+        if ctx.by_peer.get(link.peer) is not link:
+            return
+        del ctx.by_peer[link.peer]
+        member = ctx.members.find(link.peer)
+        if member is not None:
+            member.is_linked = False
+            member.heard_s = ctx.now.mono_s
+            member.was_lost = not ctx.is_sparse and not link.is_closing
+            ctx.judge(member)
+        self._standing.update()

@@ -1,0 +1,178 @@
+"""Rounds: with whom to talk now, whom to dial, and which links to drop.
+
+Partners are chosen at random among all members that may be there. Up to `full_mesh` members everybody is linked; beyond, a link
+to a partner outside the view is opened for one exchange and closed again.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from attrs import define
+
+from gossipsync.core._peer.context import Context, Link
+from gossipsync.core._peer.exchange import Exchanges
+from gossipsync.core._peer.introductions import Introductions
+from gossipsync.core._peer.standing import Standing
+from gossipsync.core.membership.dialling import view_size
+from gossipsync.core.model.effects import Dial
+from gossipsync.core.model.ids import PeerId
+
+_YIELD_S: Final = 0.3
+"""Head start of the smaller key in dialling, so that two peers seldom dial each other at once."""
+_LOST_EVERY: Final = 10
+"""Every so many rounds one lost member and one seed are tried beyond the view."""
+_FORGET_EVERY: Final = 100
+"""Every so many rounds the addresses that nobody names any more are forgotten."""
+_SURPLUS_S: Final = 5.0
+"""Intervals that a transient link lives."""
+_SILENT_S: Final = 10.0
+"""Intervals (at least as many seconds) after which a silent link is asked whether it lives."""
+
+
+@define(eq=False)
+class Rounds:
+    """The periodic part of one peer."""
+
+    _ctx: Context
+    _standing: Standing
+    _introductions: Introductions
+    _exchanges: Exchanges
+    seeds: tuple[str, ...] = ()
+    """What the configured seeds resolve to."""
+    last_s: float | None = None
+    """When this peer last talked with a partner; monotonic."""
+    next_s: float = 0.0
+    _count: int = 0
+
+    def set_seeds(self, addresses: tuple[str, ...]) -> None:
+        """What the seeds resolve to at present."""
+        self.seeds = addresses
+        if self._standing.is_up:
+            self._keep_links()
+
+    def round(self) -> None:
+        """One periodic choice of partners, and the upkeep that goes with it."""
+        ctx = self._ctx
+        interval = ctx.config.gossip_interval_s
+        jitter = ctx.config.round_jitter
+        self.next_s = ctx.now.mono_s + interval * (1 + jitter * (2 * ctx.rng.random() - 1))
+        self._count += 1
+        if ctx.directory is None:
+            self._introductions.renew_if_due()
+            for member in ctx.members:
+                ctx.judge(member)
+        self._drop_dead_links()
+        if self._standing.is_up:
+            self._gossip()
+            self._keep_links()
+        self._standing.update()
+
+    def _gossip(self) -> None:
+        """Talk with random partners: over their links, or over a transient one."""
+        ctx = self._ctx
+        if ctx.directory is not None:
+            for peer, address in ctx.directory.partners(ctx.rng, ctx.config.fanout, ctx.peer_id):
+                self._talk_with(peer, address)
+            self.last_s = ctx.now.mono_s
+            return
+        others = [member.peer for member in ctx.members if member.state in ("alive", "suspect")]
+        for peer in ctx.rng.sample(others, min(ctx.config.fanout, len(others))):
+            link = ctx.by_peer.get(peer)
+            if link is not None:
+                self.exchange(link)
+            elif ctx.is_sparse:
+                self._dial_member(peer, is_wanted=False)
+        if others:
+            self.last_s = ctx.now.mono_s
+
+    def _talk_with(self, peer: PeerId, address: str) -> None:
+        link = self._ctx.by_peer.get(peer)
+        if link is None:
+            self.dial(address, peer, is_wanted=False)
+        else:
+            self.exchange(link)
+
+    def exchange(self, link: Link) -> None:
+        """Presence that changed, then a digest."""
+        self._introductions.tell(link)
+        self._exchanges.start(link)
+
+    def _drop_dead_links(self) -> None:
+        ctx = self._ctx
+        for link in list(ctx.links.values()):
+            if self._exchanges.timed_out(link):
+                ctx.hang_up(link, "unresponsive")
+            elif link.is_transient and not link.exchanges and self._is_surplus(link):
+                ctx.hang_up(link, "surplus")
+            elif ctx.now.mono_s - link.heard_s > _SILENT_S * max(1.0, ctx.config.gossip_interval_s):
+                self._exchanges.start(link)
+
+    def _is_surplus(self, link: Link) -> bool:
+        old = self._ctx.now.mono_s - link.opened_s > _SURPLUS_S * self._ctx.config.gossip_interval_s
+        return old and self._ctx.is_sparse and len(self._ctx.by_peer) > self._view()
+
+    def _view(self) -> int:
+        config = self._ctx.config
+        if self._ctx.is_sparse and config.view is not None:
+            return config.view
+        return view_size(self._ctx.mesh_size, config.full_mesh)
+
+    def _keep_links(self) -> None:
+        """Dial whom we lack: members up to the view, seeds while they may lead to somebody new."""
+        ctx = self._ctx
+        if ctx.directory is not None:
+            missing = max(0, self._view() - len(ctx.by_peer) - ctx.dialler.dialling)
+            for peer, address in ctx.directory.partners(ctx.rng, missing, ctx.peer_id):
+                if peer not in ctx.by_peer:
+                    self.dial(address, peer, is_wanted=True)
+            return
+        lacking = [
+            member.peer
+            for member in ctx.members
+            if not member.is_linked and member.state not in ("left", "away")
+        ]
+        missing = self._view() - len(ctx.by_peer) - ctx.dialler.dialling
+        if ctx.is_sparse:
+            alive = [peer for peer in lacking if self._state_of(peer) == "alive"]
+            lacking = ctx.rng.sample(alive, min(len(alive), max(0, missing)))
+        for peer in lacking:
+            self._dial_member(peer, is_wanted=True)
+        if missing > 0 or not ctx.by_peer or self._count % _LOST_EVERY == 0:
+            for address in self.seeds:
+                self._dial_seed(address)
+        if self._count % _FORGET_EVERY == 0:
+            presences = [member.presence for member in ctx.members if member.presence is not None]
+            named = {address for presence in presences for address in presence.addresses}
+            ctx.dialler.forget_except(named.union(self.seeds))
+        if self._count % _LOST_EVERY == 0:
+            away = [member.peer for member in ctx.members if member.state in ("down", "away")]
+            for peer in ctx.rng.sample(away, min(1, len(away))):
+                self._dial_member(peer, is_wanted=True)
+
+    def _state_of(self, peer: PeerId) -> str:
+        member = self._ctx.members.find(peer)
+        return "left" if member is None else member.state
+
+    def _dial_member(self, peer: PeerId, *, is_wanted: bool) -> None:
+        member = self._ctx.members.find(peer)
+        if member is not None and member.presence is not None:
+            for address in member.presence.addresses[:1]:
+                if peer < self._ctx.peer_id and self._ctx.dialler.who(address) is None:
+                    self._ctx.dialler.hold_off(address, member.heard_s + _YIELD_S)
+                self.dial(address, peer, is_wanted=is_wanted)
+
+    def _dial_seed(self, address: str) -> None:
+        who = self._ctx.dialler.who(address)
+        if who is None or who not in self._ctx.by_peer:
+            self.dial(address, None, is_wanted=True)
+
+    def dial(self, address: str, peer: PeerId | None, *, is_wanted: bool) -> None:
+        """Ask the driver for a link, if this address is not being tried or resting."""
+        ctx = self._ctx
+        if address in self._introductions.addresses or not ctx.dialler.may_dial(
+            address, ctx.now.mono_s
+        ):
+            return
+        ctx.dialler.started(address, is_wanted=is_wanted)
+        ctx.effects.append(Dial(address, peer))
