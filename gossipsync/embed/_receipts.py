@@ -68,7 +68,10 @@ class _ReceiptBase:
         if not peer.is_stored(self._written):
             return False
         needed = self._needed(ack)
-        return needed == 0 or len(peer.acked_by(self._written)) >= needed
+        if needed == 0 or len(peer.acked_by(self._written)) >= needed:
+            return True
+        peer.seek_acks(self._written, needed, self._engine.now())
+        return False
 
     def _timeout_s(self, timeout: float | None) -> float | None:
         return check_timeout(self._engine.settings.ack_timeout if timeout is None else timeout)

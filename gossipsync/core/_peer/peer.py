@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from gossipsync.core._peer.commits import Commits
+from gossipsync.core._peer.concern import Concern
 from gossipsync.core._peer.context import Context, Link
 from gossipsync.core._peer.exchange import Exchanges
 from gossipsync.core._peer.ingest import Ingest
@@ -25,7 +26,7 @@ from gossipsync.core.model import strict
 from gossipsync.core.model.bucket import Deletes, Kind
 from gossipsync.core.model.config import PeerConfig
 from gossipsync.core.model.effects import Effect, HangUp, Tell
-from gossipsync.core.model.hlc import HybridClock, hlc_at
+from gossipsync.core.model.hlc import HybridClock
 from gossipsync.core.model.ids import (
     Epoch,
     LinkId,
@@ -34,6 +35,7 @@ from gossipsync.core.model.ids import (
     epoch_of,
     new_epoch,
     origin_of,
+    peer_of,
     peer_text,
 )
 from gossipsync.core.model.now import Now
@@ -46,7 +48,7 @@ from gossipsync.core.replication.lines import LineKey
 from gossipsync.core.replication.logs import LogBook
 from gossipsync.core.replication.replica import Replica
 from gossipsync.core.replication.sealing import Sealer
-from gossipsync.core.replication.tokens import Token, line_id, read_token, write_token
+from gossipsync.core.replication.tokens import Token
 from gossipsync.core.wire.framing import FrameTooLargeError
 from gossipsync.core.wire.messages import (
     Compare,
@@ -62,10 +64,7 @@ from gossipsync.core.wire.messages import (
     Want,
     decode_message,
 )
-from gossipsync.errors import ClosedError, LocalError, StoreCorruptError
-
-_TOKEN_LINES = 512
-"""Logs in a token of all we have seen; the newest, where there are more."""
+from gossipsync.errors import ClosedError, StoreCorruptError
 
 
 class Peer:
@@ -96,7 +95,7 @@ class Peer:
         self._ctx = ctx = Context(
             config=config,
             peer_id=peer_id,
-            origin=origin_of(peer_id, new_epoch(now.wall_ms, rng.getrandbits(15))),
+            origin=origin_of(peer_id, Epoch(0)),
             sign=sign,
             credential=credential,
             verifier=verifier,
@@ -125,8 +124,10 @@ class Peer:
         )
         self._rounds = Rounds(ctx, self._standing, self._introductions, self._exchanges)
         self._writing = Writing(ctx, sealer, self._commits)
+        self._concern = Concern(ctx, self._commits, self._writing, self._rounds)
         self._report = Report(ctx, self._standing, self._introductions, self._rounds, self._commits)
         self._load(admission)
+        self._open_epoch()
         self._introductions.start(credential)
         self._rounds.next_s = now.mono_s
 
@@ -146,6 +147,15 @@ class Peer:
                 )
             self._commits.loaded(self._ingest.apply(outcome, ctx.peer_id, data, is_stored=True))
         ctx.changed_buckets.clear()
+
+    def _open_epoch(self) -> None:
+        """A fresh epoch, above those that our store has of us even where the clock was set back since."""
+        ctx = self._ctx
+        ours = [
+            epoch_of(log.origin) for log in ctx.logs.logs() if peer_of(log.origin) == ctx.peer_id
+        ]
+        fresh = new_epoch(ctx.now.wall_ms, ctx.rng.getrandbits(15))
+        ctx.origin = origin_of(ctx.peer_id, max([fresh, *(Epoch(epoch + 1) for epoch in ours)]))
 
     # -- attributes ------------------------------------------------------------------------------------------
 
@@ -353,6 +363,11 @@ class Peer:
         self._ctx.now = now
         self._rounds.dial(address, None, is_wanted=True)
 
+    def seek_acks(self, written: Written, needed: int, now: Now) -> None:
+        """Somebody waits for so many acks: reach members that we are not linked with, if it takes them."""
+        self._ctx.now = now
+        self._concern.seek_acks(written, needed)
+
     def request_exchange(self, now: Now) -> None:
         """Compare with every linked member now."""
         self._ctx.now = now
@@ -399,73 +414,32 @@ class Peer:
 
     def acked_by(self, written: Written) -> tuple[PeerId, ...]:
         """Other members that have stored a write."""
-        if written.origin != self._ctx.origin:
-            return ()
-        left = {member.peer for member in self._ctx.members if member.state == "left"}
-        return tuple(
-            peer
-            for peer in self._commits.acked_by(written.bucket, written.index)
-            if peer not in left
-        )
+        return self._concern.acked_by(written)
 
     def is_stored(self, written: Written) -> bool:
         """Has our own store committed a write?"""
-        return self._commits.stored((written.bucket, written.origin)) >= written.index
+        return self._concern.is_stored(written)
 
     def needed_acks(self, ack: int | str) -> int:
         """How many other members an ack level needs now. Raises LocalError for an unknown one."""
-        others = self._ctx.mesh_size - 1
-        match ack:
-            case bool():
-                pass
-            case int() if ack >= 0:
-                return ack
-            case "self":
-                return 0
-            case "majority":
-                return (others + 1) // 2
-            case "all":
-                return others
-            case _:
-                pass
-        raise LocalError(f'ack is a number of members, "self", "majority" or "all", not {ack!r}')
+        return self._concern.needed_acks(ack)
 
     def token_of(self, written: Written) -> str:
         """What names this write to others, small enough for a cookie."""
-        config = self._ctx.config
-        return write_token(
-            [(line_id(written.bucket, written.origin), written.hlc)],
-            config.network,
-            config.token_key,
-        )
+        return self._concern.token_of(written)
 
     def token(self, now: Now) -> str:
         """All that this peer has seen, as a token."""
-        ctx = self._ctx
-        ctx.now = now
-        heads = {log.line().key: log.hlc for log in ctx.logs.logs()} | self._writing.unsealed()
-        newest = sorted(heads.items(), key=lambda pair: pair[1], reverse=True)[:_TOKEN_LINES]
-        return write_token(
-            [(line_id(*key), hlc) for key, hlc in newest], ctx.config.network, ctx.config.token_key
-        )
+        self._ctx.now = now
+        return self._concern.token()
 
     def parse_token(self, text: str, now: Now) -> Token:
         """Raises TokenError for what this network did not make, or is further ahead than max_skew."""
-        config = self._ctx.config
-        return read_token(
-            text, config.network, config.token_key, hlc_at(now.wall_ms + config.max_skew_ms)
-        )
+        return self._concern.parse_token(text, now)
 
     def is_satisfied(self, token: Token) -> bool:
         """Have we seen all that the token names?"""
-        unsealed = self._writing.unsealed()
-        for line, hlc in token.parts:
-            key = self._ctx.line_ids.get(line)
-            log = None if key is None else self._ctx.logs.find(key)
-            seen = max(0 if log is None else log.hlc, 0 if key is None else unsealed.get(key, 0))
-            if seen < hlc:
-                return False
-        return True
+        return self._concern.is_satisfied(token)
 
     def is_synced(self) -> bool:
         """Do we have all that the members we talked to are known to have?"""

@@ -24,6 +24,8 @@ _LOST_EVERY: Final = 10
 """Every so many rounds one lost member and one seed are tried beyond the view."""
 _FORGET_EVERY: Final = 100
 """Every so many rounds the addresses that nobody names any more are forgotten."""
+_REACH_AT_ONCE: Final = 16
+"""Dials for one write's acks at a time: each is a TLS handshake at both ends."""
 _SURPLUS_S: Final = 5.0
 """Intervals that a transient link lives."""
 _SILENT_S: Final = 10.0
@@ -153,6 +155,17 @@ class Rounds:
     def _state_of(self, peer: PeerId) -> str:
         member = self._ctx.members.find(peer)
         return "left" if member is None else member.state
+
+    def reach(self, count: int, *, without: set[PeerId]) -> None:
+        """Open transient links to so many members that are not linked yet."""
+        ctx = self._ctx
+        others = [
+            member.peer
+            for member in ctx.members
+            if not member.is_linked and member.state == "alive" and member.peer not in without
+        ]
+        for peer in ctx.rng.sample(others, min(count, len(others), _REACH_AT_ONCE)):
+            self._dial_member(peer, is_wanted=False)
 
     def _dial_member(self, peer: PeerId, *, is_wanted: bool) -> None:
         member = self._ctx.members.find(peer)

@@ -93,6 +93,11 @@ class Members:
         """A member, if known."""
         return self._members.get(peer)
 
+    def has_left(self, peer: PeerId) -> bool:
+        """Has it given up membership?"""
+        member = self._members.get(peer)
+        return member is not None and member.state == "left"
+
     def set_state(self, member: Member, state: str) -> None:
         """Note the state that a member was judged to be in."""
         self._left += (state == "left") - (member.state == "left")

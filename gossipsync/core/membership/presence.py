@@ -109,6 +109,8 @@ def parse_presence(data: bytes, network: NetworkId) -> tuple[Presence, bytes, by
             pass
         case _:
             raise strict.MalformedError("not a presence of this network")
+    if not strict.are_ints(form, stamp, epoch, stance):
+        raise strict.MalformedError("a presence's number is none")
     texts = (name, zone, version, *addresses)
     if len(addresses) > _MAX_ADDRESSES or not all(
         type(text) is str and len(text) <= _MAX_TEXT for text in texts

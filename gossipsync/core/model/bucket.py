@@ -66,12 +66,18 @@ class Announcement:
 def parse_announcement(parts: object) -> Announcement:
     """Raises strict.MalformedError unless `parts` is an announcement."""
     match parts:
-        case (int(kind), int(deletes), int() | None as ttl, int() | None as history, int(since)):
+        case (
+            int(kind),
+            int(deletes),
+            int() | None as ttl,
+            int() | None as history,
+            int(since),
+        ) if strict.are_ints(kind, deletes, since):
             pass
         case _:
             raise strict.MalformedError("bad announcement")
     for span in (ttl, history):
-        if span is not None and not 0 < span < 1 << 53:
+        if span is not None and not (strict.are_ints(span) and 0 < span < 1 << 53):
             raise strict.MalformedError("bad span in an announcement")
     if not 0 <= since < 1 << 63:
         raise strict.MalformedError("bad stamp in an announcement")

@@ -122,7 +122,9 @@ def parse_header(data: bytes) -> Header:
         case (
             int(form), bytes(network), bucket, announced, bytes(peer), int(epoch), int(index), bytes(previous),
             int(count), bytes(root), int(log_hlc), int(control), int(encoding),
-        ) if form == FORMAT:  # fmt: skip
+        ) if form == FORMAT and strict.are_ints(
+            form, epoch, index, count, log_hlc, control, encoding
+        ):  # fmt: skip
             pass
         case _:
             raise strict.MalformedError("not a bundle header of format 1")

@@ -157,7 +157,7 @@ def _checked(row: tuple[str, Field, int, int, int | None, bytes | None], data: b
         raise strict.MalformedError("bad value")
     if not 1 < key_size <= _MAX_TEXT_SIZE or not MIN_TIME <= stamp < MAX_INT or size != len(data):
         raise strict.MalformedError("bad key, stamp or size")
-    if op != 0 or value is None:
+    if op != 0 or not value:
         _check_op(field, op, expires, value)
     return _new_entry(Entry, (key, field, op, stamp, expires, value, data))
 
@@ -178,7 +178,7 @@ def _field_size(field: Field, op: int) -> int:
 def _check_op(field: Field, op: int, expires: int | None, value: bytes | None) -> None:
     """Each op has one shape."""
     if op == Op.SET:
-        fine = value is not None
+        fine = bool(value)  # no CBOR is empty, and a cell without value bytes would be a shadow
     elif op == Op.DELETE:
         fine = value is None and (field is not None or expires is None)
     elif op == Op.FINAL:

@@ -39,6 +39,11 @@ def encode(obj: object) -> bytes:
     return cbor2.dumps(obj, canonical=True)
 
 
+def are_ints(*parts: object) -> bool:
+    """Is each exactly an int? `True` passes for 1 in comparisons and patterns, and is another encoding."""
+    return all(type(part) is int for part in parts)
+
+
 def decode(data: bytes, max_depth: int = MAX_DEPTH) -> object:
     """One canonical item as immutable Python values (tuple, frozendict, int, str, bytes, bool, None, float).
 

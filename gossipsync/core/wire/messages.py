@@ -152,7 +152,10 @@ def _parts(message: Message) -> tuple[object, ...]:
 
 def decode_message(payload: bytes) -> Message:
     """Raises strict.MalformedError for anything but one message."""
-    match strict.decode(payload):
+    parts = strict.decode(payload)
+    if type(parts) is not tuple or not parts or type(parts[0]) is not int:
+        raise strict.MalformedError("a message is an array that begins with its type")
+    match parts:
         case (1, int(exchange), bytes(total), bytes(base), int(wall_ms)) if len(
             total
         ) == 16 and len(base) in (0, 16):
@@ -170,9 +173,9 @@ def decode_message(payload: bytes) -> Message:
         ):
             return Compare(
                 _count(exchange),
-                tuple(map(_range, ranges)),
+                _distinct(tuple(map(_range, ranges)), [row[0] for row in ranges]),
                 is_since_base,
-                tuple(map(_prefix, asked)),
+                _distinct(tuple(map(_prefix, asked)), asked),
                 _lines(lines),
                 _lines(answers),
             )
@@ -232,7 +235,7 @@ def _spans(groups: tuple[object, ...]) -> tuple[WireSpan, ...]:
     for row in _ungrouped(groups):
         match row:
             case (str(bucket), bytes(origin), int(first), int(last)) if 0 < first <= last:
-                spans.append((bucket, _origin(origin), first, _count(last)))
+                spans.append((bucket, _origin(origin), _count(first), _count(last)))
             case _:
                 raise strict.MalformedError("not a span")
     return tuple(spans)
@@ -242,7 +245,7 @@ def _stored(groups: tuple[object, ...]) -> tuple[WireStored, ...]:
     stored = []
     for row in _ungrouped(groups):
         match row:
-            case (str(bucket), bytes(origin), int(index)):
+            case (str(bucket), bytes(origin), int(index)) if index > 0:
                 stored.append((bucket, _origin(origin), _count(index)))
             case _:
                 raise strict.MalformedError("not a stored line")
@@ -254,6 +257,13 @@ def _range(row: object) -> WireRange:
         case (prefix, bytes(total), int(count)) if len(total) == 16:
             return (_prefix(prefix), total, _count(count))
     raise strict.MalformedError("not a range")
+
+
+def _distinct[Part](parts: tuple[Part, ...], prefixes: Sequence[object]) -> tuple[Part, ...]:
+    """Each range once: a message that names one a thousand times would have us go through its lines as often."""
+    if len(set(prefixes)) != len(prefixes):
+        raise strict.MalformedError("one range twice")
+    return parts
 
 
 def _prefix(prefix: object) -> bytes:
