@@ -11,7 +11,7 @@ from rich.console import Console
 from _bench import _core, _idle, _joining, _local, _replication
 from _bench._figures import Benchmark, Figure, Scale, medians, untargeted
 from _bench._fleet import BenchError
-from _bench._report import Results, to_json, to_table, write_page
+from _bench._report import Results, check_page, to_json, to_table, write_page
 
 FULL = Scale("full", 100_000, 1_000, 15_000, 5.0, 8.0, (10, 1_000, 10_000), (8,), (3, 12))
 QUICK = Scale("quick", 5_000, 200, 900, 0.5, 1.5, (10, 1_000), (3,), (3,))
@@ -55,6 +55,11 @@ def main(
         for benchmark in chosen:
             click.echo(f"{benchmark.name:14} {benchmark.about}")
         return
+    if write is not None:
+        try:
+            check_page(write)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
     scale = QUICK if quick else FULL
     results: Results = {b.name: _measure(b, scale, repeat) for b in chosen}
     if output == "json":

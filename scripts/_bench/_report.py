@@ -13,7 +13,7 @@ from rich.table import Table
 
 from _bench._figures import Figure
 
-__all__ = ["Results", "to_json", "to_table", "write_page"]
+__all__ = ["Results", "check_page", "to_json", "to_table", "write_page"]
 
 _BEGIN, _END = "<!-- figures: written by scripts/bench -->", "<!-- /figures -->"
 _DIGITS = 3
@@ -55,15 +55,25 @@ def to_json(results: Results) -> str:
     return json.dumps({"schema": 1, "machine": _machine(), "figures": figures}, indent=1)
 
 
+def check_page(path: Path) -> None:
+    """Raise ValueError unless the page has a place for figures."""
+    _cut(path)
+
+
 def write_page(path: Path, results: Results, command: str) -> None:
     """Replace the table between the marks of a Markdown page. Raises ValueError where they are missing."""
-    text = path.read_text(encoding="utf-8")
-    head, begin, rest = text.partition(_BEGIN)
+    head, tail = _cut(path)
+    lines = [_BEGIN, "", f"`{command}`, {_machine_line()}:", "", *_markdown(results), "", _END]
+    path.write_text(head + "\n".join(lines) + tail, encoding="utf-8")
+
+
+def _cut(path: Path) -> tuple[str, str]:
+    """What comes before and after the place for figures."""
+    head, begin, rest = path.read_text(encoding="utf-8").partition(_BEGIN)
     _, end, tail = rest.partition(_END)
     if not begin or not end:
         raise ValueError(f"{path} has no place for figures: {_BEGIN} … {_END}")
-    lines = ["", "", f"`{command}`, {_machine_line()}:", "", *_markdown(results), "", ""]
-    path.write_text(head + begin + "\n".join(lines) + end + tail, encoding="utf-8")
+    return head, tail
 
 
 def _markdown(results: Results) -> Iterable[str]:
