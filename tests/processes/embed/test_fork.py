@@ -234,6 +234,9 @@ try:
     asyncio.run(main(), debug=False)
 except ZeroDivisionError:
     pass
+for thread in threading.enumerate():
+    if thread is not threading.main_thread():
+        thread.join(10)  # it is about to end
 assert threading.active_count() == 1, threading.enumerate()
 """
     )
