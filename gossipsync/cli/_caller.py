@@ -6,14 +6,14 @@ listens (SO_PEERCRED), and only this user, root, or (for root) anybody is asked.
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from gossipsync.cli._failures import NoPeerError
-from gossipsync.errors import InternalError, NotPermittedError, ValueTooLargeError
+from gossipsync.errors import InternalError, NotPermittedError, ValueTooLargeError, ValueTypeError
 from gossipsync.runtime.control_protocol import (
     MAX_REPLY_BYTES,
     MAX_REQUEST_BYTES,
@@ -72,16 +72,11 @@ class Caller:
         self, operation: str, /, limit_s: float | None = _REPLY_TIMEOUT_S, **arguments: object
     ) -> Iterator[object]:
         """The parts of a reply that comes in several; `limit_s` of silence is too long."""
+        request = _encoded(operation, arguments)
         self._socket.settimeout(limit_s)
-        with self._failures_mapped():
-            request = Request(operation, arguments).encoded()
-            if len(request) > MAX_REQUEST_BYTES:
-                raise ValueTooLargeError(
-                    f"a request of {len(request)} bytes; {MAX_REQUEST_BYTES} are allowed"
-                )
-            with suppress(BrokenPipeError, ConnectionResetError):
-                # A peer that turns us away does so at once, and its reason waits to be read.
-                self._socket.sendall(request)
+        with self._failures_mapped(), suppress(BrokenPipeError, ConnectionResetError):
+            # A peer that turns us away does so at once, and its reason waits to be read.
+            self._socket.sendall(request)
         while True:
             with self._failures_mapped():
                 reply = self._next_reply()
@@ -140,6 +135,18 @@ def fields_of(answer: object) -> dict[str, object]:
 
 class _HungUpError(NoPeerError):
     pass
+
+
+def _encoded(operation: str, arguments: Mapping[str, object]) -> bytes:
+    try:
+        request = Request(operation, arguments).encoded()
+    except MalformedError as error:
+        raise ValueTypeError("an argument is not valid text; pass UTF-8") from error
+    if len(request) > MAX_REQUEST_BYTES:
+        raise ValueTooLargeError(
+            f"a request of {len(request)} bytes; {MAX_REQUEST_BYTES} are allowed"
+        )
+    return request
 
 
 def _connect(path: Path) -> socket.socket:

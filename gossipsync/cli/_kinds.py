@@ -19,7 +19,7 @@ __all__ = ["incr", "sadd", "srem"]
 )
 @click.argument("bucket")
 @click.argument("key")
-@click.argument("amount", type=int, default=1)
+@click.argument("amount", type=click.IntRange(-(2**63), 2**63 - 1), default=1)
 @ack_options
 @output_option
 @click.pass_obj

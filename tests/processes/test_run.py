@@ -204,6 +204,19 @@ def test_exit_codes(peer: PeerProcess) -> None:
     assert peer.ok("get", "b", "k") == "1\n"
 
 
+def test_arguments_that_no_peer_could_take(peer: PeerProcess) -> None:
+    for arguments in (["get", "b", "\udc80"], ["put", "\udc80", "k", "1"], ["keys", "b\ud800"]):
+        done = peer.run(*arguments)
+        assert done.returncode == 1
+        assert done.stderr.startswith("error[value-type]: ")
+    assert peer.run("put", "b", "k", str(2**63)).stderr.startswith("error[value-type]: ")
+    assert peer.run("incr", "hits", "k", str(2**63)).returncode == 2
+    peer.ok("incr", "hits", "k", str(2**63 - 1))
+    assert peer.run("incr", "hits", "k", "1").stderr.startswith("error[value-type]: ")
+    peer.ok("incr", "hits", "k", str(-(2**63 - 1)))
+    assert peer.ok("get", "hits", "k") == "0\n"
+
+
 def test_what_others_wrote_is_escaped(peer: PeerProcess) -> None:
     evil = "\x1b[31mred\u202e\n[bold]x[/bold]"
     peer.ok("put", "b", evil, "--string", evil)
