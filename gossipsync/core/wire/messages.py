@@ -6,6 +6,7 @@ message that does not match is MALFORMED, which only its sender can have caused.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, assert_never
 
 from attrs import frozen
@@ -173,9 +174,9 @@ def decode_message(payload: bytes) -> Message:
         ):
             return Compare(
                 _count(exchange),
-                _distinct(tuple(map(_range, ranges)), [row[0] for row in ranges]),
+                _ranges(ranges),
                 is_since_base,
-                _distinct(tuple(map(_prefix, asked)), asked),
+                _prefixes(asked),
                 _lines(lines),
                 _lines(answers),
             )
@@ -252,18 +253,29 @@ def _stored(groups: tuple[object, ...]) -> tuple[WireStored, ...]:
     return tuple(stored)
 
 
+def _ranges(rows: tuple[object, ...]) -> tuple[WireRange, ...]:
+    ranges = tuple(map(_range, rows))
+    _check_distinct([prefix for prefix, _, _ in ranges])
+    return ranges
+
+
+def _prefixes(parts: tuple[object, ...]) -> tuple[bytes, ...]:
+    prefixes = tuple(map(_prefix, parts))
+    _check_distinct(prefixes)
+    return prefixes
+
+
+def _check_distinct(prefixes: Sequence[bytes]) -> None:
+    """A message that names one range a thousand times would have us go through its lines as often."""
+    if len(set(prefixes)) != len(prefixes):
+        raise strict.MalformedError("one range twice")
+
+
 def _range(row: object) -> WireRange:
     match row:
         case (prefix, bytes(total), int(count)) if len(total) == 16:
             return (_prefix(prefix), total, _count(count))
     raise strict.MalformedError("not a range")
-
-
-def _distinct[Part](parts: tuple[Part, ...], prefixes: Sequence[object]) -> tuple[Part, ...]:
-    """Each range once: a message that names one a thousand times would have us go through its lines as often."""
-    if len(set(prefixes)) != len(prefixes):
-        raise strict.MalformedError("one range twice")
-    return parts
 
 
 def _prefix(prefix: object) -> bytes:
