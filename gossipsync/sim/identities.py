@@ -61,13 +61,13 @@ class Authority:
         name = f"gossipsync simulated key {self._seed} {what} {number}"
         return Ed25519PrivateKey.from_private_bytes(sha256(name.encode()).digest())
 
-    def identity(self, number: int) -> Identity:
+    def identity(self, number: int, rights: Capability = _RIGHTS) -> Identity:
         """The peer with a number."""
         key = self._derived("peer", number)
         peer = PeerId(key.public_key().public_bytes_raw())
         credential = peer + self._key.sign(_DOMAIN + peer)
         # Signed a moment ago by ourselves: verifying it now would prove nothing.
-        self._certificates[credential] = (peer, _RIGHTS)
+        self._certificates[credential] = (peer, rights)
         return Identity(peer, key.sign, credential)
 
     def verify(self, public_key: bytes, signature: bytes, message: bytes) -> bool:

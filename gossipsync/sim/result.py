@@ -8,6 +8,7 @@ from gossipsync.sim.options import Options
 from gossipsync.sim.series import Row
 
 SCHEMA = 1
+Figure = int | float | str | None
 
 
 @frozen
@@ -60,6 +61,8 @@ class Result:
     traffic: dict[str, int] = field(factory=dict)
     rows: tuple[Row, ...] = ()
     warnings: tuple[str, ...] = ()
+    figures: dict[str, Figure] = field(factory=dict)
+    """What a scenario measures beside."""
 
     @property
     def seed(self) -> int:
@@ -103,4 +106,5 @@ class Result:
             "config": self.config,
             "cut_short": self.is_cut_short,
             "traffic": dict(sorted(self.traffic.items())),
+            "figures": dict(self.figures),
         }
