@@ -64,14 +64,7 @@ class _ReceiptBase:
 
     def _is_acked(self, ack: Ack) -> bool:
         """Under the lock. Asked anew each time, for members come and go while one waits."""
-        peer = self._engine.peer
-        if not peer.is_stored(self._written):
-            return False
-        needed = self._needed(ack)
-        if needed == 0 or len(peer.acked_by(self._written)) >= needed:
-            return True
-        peer.seek_acks(self._written, needed, self._engine.now())
-        return False
+        return self._engine.peer.seek_acks(self._written, ack, self._engine.now())
 
     def _timeout_s(self, timeout: float | None) -> float | None:
         return check_timeout(self._engine.settings.ack_timeout if timeout is None else timeout)

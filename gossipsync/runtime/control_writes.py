@@ -133,7 +133,7 @@ async def _acknowledged(
     limit_s = engine.settings.ack_timeout if timeout_s is None else timeout_s
 
     def has_acks() -> bool:
-        return peer.is_stored(written) and len(peer.acked_by(written)) >= peer.needed_acks(ack)
+        return peer.seek_acks(written, ack, engine.now())
 
     if await until(engine, has_acks, limit_s):
         return

@@ -61,15 +61,22 @@ class Concern:
                     f'ack is a number of members, "self", "majority" or "all", not {ack!r}'
                 )
 
-    def seek_acks(self, written: Written, needed: int) -> None:
-        """Where more members must confirm than are linked, link with some of the others: they say it on their own link only."""
+    def seek_acks(self, written: Written, ack: int | str) -> bool:
+        """Is it stored here, and by as many others as the level asks for?
+
+        Where that takes members that we are not linked with, reach some of them: they confirm on their own link only.
+        """
         ctx = self._ctx
-        if not ctx.is_sparse:
-            return
-        acked = set(self.acked_by(written))
+        if not self.is_stored(written):
+            return False
+        needed = self.needed_acks(ack)
+        acked = set(self.acked_by(written)) if needed else set()
+        if len(acked) >= needed:
+            return True
         missing = needed - len(acked | ctx.by_peer.keys())
-        if missing > 0:
+        if ctx.is_sparse and missing > 0:
             self._rounds.reach(missing, without=acked)
+        return False
 
     def token_of(self, written: Written) -> str:
         """What names this write to others, small enough for a cookie."""

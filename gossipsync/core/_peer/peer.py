@@ -363,10 +363,10 @@ class Peer:
         self._ctx.now = now
         self._rounds.dial(address, None, is_wanted=True)
 
-    def seek_acks(self, written: Written, needed: int, now: Now) -> None:
-        """Somebody waits for so many acks: reach members that we are not linked with, if it takes them."""
+    def seek_acks(self, written: Written, ack: int | str, now: Now) -> bool:
+        """Is a write stored as widely as `ack` asks for? If not, reach for members that we are not linked with."""
         self._ctx.now = now
-        self._concern.seek_acks(written, needed)
+        return self._concern.seek_acks(written, ack)
 
     def request_exchange(self, now: Now) -> None:
         """Compare with every linked member now."""
