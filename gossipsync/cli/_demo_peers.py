@@ -43,6 +43,7 @@ class DemoPeer:
         self._folder = folder / name
         self._key_file = key_file
         self._process: subprocess.Popen[bytes] | None = None
+        self._caller: Caller | None = None
 
     @property
     def is_running(self) -> bool:
@@ -108,8 +109,9 @@ class DemoPeer:
     ) -> dict[str, object]:
         """An operation's result. Raises DemoFailedError."""
         try:
-            with Caller(self._folder / "data" / "control.sock") as caller:
-                result = caller.ask(operation, waits_s=waits_s, **arguments)
+            if self._caller is None:
+                self._caller = Caller(self._folder / "data" / "control.sock")
+            result = self._caller.ask(operation, waits_s=waits_s, **arguments)
         except GossipsyncError as error:
             raise self._failure(f"failed at {operation}: {error}") from error
         return result if isinstance(result, dict) else {}
@@ -137,6 +139,9 @@ class DemoPeer:
 
     def _forget(self) -> None:
         process, self._process, self.pid = self._process, None, None
+        if self._caller is not None:
+            self._caller.close()
+            self._caller = None
         if process is not None:
             process.wait()
             if process.stdout is not None:
