@@ -79,6 +79,7 @@ class Binding:
     def put(self, key: str, value: object, milliseconds: int | None = None) -> "Written":
         """Write one value at once. Raises OverloadedError and what a draft raises."""
         engine = self._engine or self.engine()
+        engine.let_pass()
         with engine.lock:
             peer = engine.peer
             now = engine.clock.now()
@@ -91,6 +92,7 @@ class Binding:
     def edit(self, change: Callable[["Draft"], T]) -> tuple[T, "Written | None"]:
         """Write whatever `change` drafts; None where that is nothing. Raises what `change` raises."""
         engine = self._engine or self.engine()
+        engine.let_pass()
         with engine.lock:
             now = engine.clock.now()
             draft = engine.peer.draft(self.name, now)

@@ -10,7 +10,6 @@ counted, and the peer goes on with the next input.
 
 import logging
 from collections.abc import Callable
-from threading import RLock
 from typing import Final, Protocol, assert_never
 
 import trio
@@ -21,6 +20,7 @@ from gossipsync.core.model.ids import LinkId
 from gossipsync.runtime.clock import Clock
 from gossipsync.runtime.commits import Committer
 from gossipsync.runtime.observe import Observer
+from gossipsync.runtime.turns import EngineTurn
 from gossipsync.runtime.waiters import Waiters
 
 __all__ = ["Driver", "Network"]
@@ -53,7 +53,10 @@ class Driver:
         self, peer: Peer, network: Network, committer: Committer, observer: Observer, clock: Clock
     ) -> None:
         self.peer = peer
-        self.lock = RLock()
+        self._turn = EngineTurn()
+        self.lock = self._turn.lock
+        self.let_pass = self._turn.let_pass
+        """For whoever writes often: call it before taking the lock."""
         self.waiters = Waiters()
         self._network = network
         self._committer = committer
@@ -89,18 +92,18 @@ class Driver:
     def speak(self, call: Callable[[Now], None]) -> bool:
         """Tell the peer one thing and do what it asks for; False if that hit a bug, which is noted."""
         is_sound = True
-        with self.lock:
+        with self._turn:
             try:
                 call(self._clock.now())
             except Exception:  # noqa: BLE001 - no input may end the service
                 self.note_bug()
                 is_sound = False
-        self.pump()
+            self.pump()
         return is_sound
 
     def pump(self) -> None:
         """Carry out all that the peer asks for now."""
-        with self.lock:
+        with self._turn:
             self._is_woken = False
             try:
                 told = self._drain()
@@ -124,7 +127,7 @@ class Driver:
         """Call the peer whenever its deadline has come, until cancelled."""
         met: float | None = None
         while True:
-            with self.lock:
+            with self._turn:
                 deadline = self.peer.next_deadline()
             now = self._clock.now()
             if deadline is not None and deadline <= now.mono_s:

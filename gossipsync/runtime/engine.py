@@ -73,6 +73,7 @@ class Engine:
             self._open_bucket(name, asked)
         self._driver = Driver(self.peer, self, self._committer, self.observer, clock)
         self.lock = self._driver.lock
+        self.let_pass = self._driver.let_pass
         self.waiters = self._driver.waiters
         self.wake = self._driver.wake
         """Have the peer drained soon: with the lock held, after every change of the peer. Any thread."""
