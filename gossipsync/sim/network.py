@@ -2,8 +2,8 @@
 
 A link is what TLS over TCP gives: whole frames in order, or the end of the link. What loss does is therefore what it does to TCP:
 
-- **`loss`** P: the opening of a conversation (a dial, or the digest that opens an exchange) is lost with probability P, which
-  costs this round's exchange; any other frame is late by a retransmission time-out with probability P, and those behind it.
+- **`loss`** P: the opening of a conversation (a dial, or the digest that opens an exchange over an old link) is lost with
+  probability P, which costs this round's exchange; any other frame is late by a retransmission time-out with probability P, and those behind it.
 - **cuts** (partitions, in one direction or both): what meets one is gone, and its link carries nothing more in that direction,
   until one end gives up. Neither end is told.
 - **`drops`, `duplicates`, `reorders`**: single frames lost, doubled or overtaken. No stream does that; the core must bear it anyway.
@@ -97,6 +97,8 @@ class End:
     link: LinkId
     other: End = field(init=False)
     is_open: bool = True
+    is_new: bool = False
+    """Dialled, and nothing sent yet: the first exchange is of one conversation with the dial."""
     is_broken: bool = False
     """Has something that was sent here met a cut?"""
     free_s: float = 0.0
@@ -192,7 +194,7 @@ class Network:
             dialer.dial_failed(address, "timed out", run)
             return
         self._next_link += 2
-        near = End(dialer, LinkId(self._next_link))
+        near = End(dialer, LinkId(self._next_link), is_new=True)
         far = End(target, LinkId(self._next_link + 1))
         near.other, far.other = far, near
         target.linked(far, None)
@@ -222,9 +224,10 @@ class Network:
         arrives = leaves + conditions.latency.draw(randomness)
         if self._is_lost():
             self.lost += 1
-            if _opens_exchange(data):
+            if _opens_exchange(data) and not end.is_new:
                 return
             arrives += RETRANSMISSION_S
+        end.is_new = False
         if randomness.chance(conditions.drops):
             self.lost += 1
             return

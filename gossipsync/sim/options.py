@@ -41,7 +41,8 @@ class Options:
     """Share of the interval by which rounds vary; 0: all peers march in step, as in the literature's model."""
     latency: float = 0.005
     """Median one-way latency."""
-    spread: str = "lan"
+    spread: str = "constant"
+    """How latencies spread around the median: see sim.latency."""
     loss: float = 0.0
     drops: float = 0.0
     duplicates: float = 0.0

@@ -2,6 +2,20 @@
 
 from __future__ import annotations
 
+from gossipsync.sim.report._page import check_place, write_page
+from gossipsync.sim.report._pictures import draw_comparison
 from gossipsync.sim.report._samples import Sample, Samples
+from gossipsync.sim.report._tables import as_csv, figures, grouped, read_runs, varying
 
-__all__ = ["Sample", "Samples"]
+__all__ = [
+    "Sample",
+    "Samples",
+    "as_csv",
+    "check_place",
+    "draw_comparison",
+    "figures",
+    "grouped",
+    "read_runs",
+    "varying",
+    "write_page",
+]
