@@ -18,10 +18,10 @@ from gossipsync.cli._screens import size
 __all__ = ["Story"]
 
 _BUCKET: Final = "sessions"
-_SESSIONS: Final = 400
+_SESSIONS: Final = 300
 _MISSED: Final = 20
 _FULL_SHARE: Final = 0.34
-"""Who missed a twentieth may receive this share of the first full copy: handshakes and gossip weigh too."""
+"""Who missed a fifteenth may receive this share of the first full copy: handshakes and gossip weigh too."""
 _REDRAW_EVERY: Final = 20
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Narrator", "PeerRow", "narrator"]
 
-_PAUSE_S: Final = 0.9
+_PAUSE_S: Final = 0.7
 """Time to read a step before its result moves the table; nobody reads along without a terminal."""
 
 PeerRow = Sequence[object]

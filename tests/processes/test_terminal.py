@@ -114,4 +114,4 @@ def test_the_demo_on_a_terminal() -> None:
     assert code == 0
     plain = ESCAPE.sub("", output)
     assert "All of it worked" in plain
-    assert re.search(r"web-3 +pid [0-9]+ +ready +3 +420", plain)
+    assert re.search(r"web-3 +pid [0-9]+ +ready +3 +320", plain)
