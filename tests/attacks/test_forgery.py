@@ -293,7 +293,7 @@ def test_a_presence_forged() -> None:
 
 
 def test_a_presence_signed_by_somebody_else() -> None:
-    from tests.core._world import NETWORK  # noqa: PLC0415
+    from tests.core._world import NETWORK
 
     victim = Victim()
     body = strict.encode(

@@ -4,7 +4,11 @@ import pytest
 
 from tests.core._swarm import Swarm
 
-SEEDS = range(24)
+PINNED = (
+    226,  # a counter draft outlived its epoch, and its total could be in no bundle
+    261,  # a covering tombstone was stamped by a clock since set back, after its own bundle
+)
+SEEDS = (*range(18), *PINNED)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -107,10 +107,9 @@ class Writing:
         ctx = self._ctx
         bucket = draft.replica.name
         self._check_may_write(bucket)
-        was_ahead = ctx.clock.is_ahead(ctx.now.wall_ms, ctx.config.max_skew_ms)
-        if was_ahead:
+        if ctx.clock.is_ahead(ctx.now.wall_ms, ctx.config.max_skew_ms):
             self._open_epoch()
-        if was_ahead or not draft.is_current:
+        if draft.origin != ctx.origin or not draft.is_current:
             draft = draft.redone(self.draft(bucket))
         if draft.is_empty:
             return Written(bucket, ctx.origin, ctx.logs.index((bucket, ctx.origin)), ctx.clock.last)

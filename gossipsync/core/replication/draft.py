@@ -13,6 +13,7 @@ from typing import Final
 from gossipsync.core.model.bucket import Kind
 from gossipsync.core.model.entry import MAX_KEY_BYTES, Entry, Op
 from gossipsync.core.model.hlc import Hlc
+from gossipsync.core.model.ids import Origin
 from gossipsync.core.model.limits import Limits
 from gossipsync.core.model.values import encode_value
 from gossipsync.core.replication import views
@@ -52,6 +53,11 @@ class Draft:
     def replica(self) -> Replica:
         """The bucket it writes to."""
         return self._overlay.replica
+
+    @property
+    def origin(self) -> Origin:
+        """In whose name it writes: a counter's total belongs to one epoch."""
+        return self._overlay.origin
 
     @property
     def is_empty(self) -> bool:

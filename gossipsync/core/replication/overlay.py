@@ -132,7 +132,9 @@ class Overlay:
         self.writes.pop(key, None)
         last = None if group is None else views.newest(group)
         if last is not None:
-            self.write(key, TOMBSTONE, Write(Op.DELETE, None, None, None, Hlc(last[STAMP])))
+            # No entry may be stamped after its bundle; cells of our own past may be, once our clock was set back.
+            covered = Hlc(min(last[STAMP], self.next_stamp - 1))
+            self.write(key, TOMBSTONE, Write(Op.DELETE, None, None, None, covered))
 
     def end(self, key: str) -> None:
         """Delete a key, the way the bucket deletes."""
