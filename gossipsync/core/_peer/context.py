@@ -74,6 +74,8 @@ class Link:
     """Others' origins whose fresh bundles it asked us for."""
     lazy: set[Origin] = field(factory=set)
     """Others' origins whose bundles it gets elsewhere."""
+    pruned: set[Origin] = field(factory=set)
+    """Others' origins that we asked it to leave to digests: asked once, until we want them from it again."""
     exchanges: dict[int, Exchange] = field(factory=dict)
     next_exchange: int = 0
     goals: dict[LineKey, int] = field(factory=dict)

@@ -23,6 +23,9 @@ from gossipsync.core.wire.messages import Compare, Delta, Digest, Equal, Push, W
 PATIENCE: Final = 5.0
 """Gossip intervals (at least as many seconds) that an exchange may take before its link counts as dead."""
 
+_OFFSET_ERROR_MS: Final = 1000
+"""A digest tells the other's clock but for its time on the way; an answer is better, unless clocks have moved since."""
+
 
 @define
 class _Step:
@@ -109,6 +112,9 @@ class Exchanges:
     def on_digest(self, link: Link, message: Digest) -> None:
         """Somebody opens an exchange."""
         ctx, lines = self._ctx, self._ctx.logs.lines
+        offset_ms = message.wall_ms - ctx.now.wall_ms
+        if link.offset_ms is None or abs(offset_ms - link.offset_ms) > _OFFSET_ERROR_MS:
+            link.offset_ms = offset_ms  # whose clock parks everything is never equal to anybody
         if message.sum == lines.digest():
             ctx.send(link, Equal(message.exchange, ctx.now.wall_ms))
             self._equal(link, message.sum, lines.seq)
@@ -225,6 +231,7 @@ class Exchanges:
         for link_id, number, spans in ctx.fetcher.plan(ctx.now.mono_s):
             link = ctx.links.get(link_id)
             if link is not None:
+                link.pruned.difference_update(span.origin for span in spans)
                 ctx.send(link, Want(number, ctx.config.limits.delta_bytes, tuple(spans)))
 
     def on_want(self, link: Link, message: Want) -> None:
@@ -240,7 +247,8 @@ class Exchanges:
         budget = min(message.budget_bytes, limits.delta_bytes)
         bundles = build_delta(ctx.logs, spans, budget, ctx.config.ordering)
         for span in spans:
-            if peer_of(span.origin) not in (ctx.peer_id, link.peer):
+            is_held = ctx.logs.find(span.key) is not None
+            if is_held and peer_of(span.origin) not in (ctx.peer_id, link.peer):
                 # It did not get this by push: from now on push it what is fresh of this origin.
                 link.eager.add(span.origin)
                 link.lazy.discard(span.origin)
@@ -254,8 +262,7 @@ class Exchanges:
         if spans is None:
             ctx.refuse(link, Reason.UNSOLICITED, "a delta that was not asked for")
             return
-        for data in message.bundles:
-            self._ingest.accept(link, data, is_fresh=False)
+        self._accept(link, message.bundles, is_fresh=False)
         if not message.bundles:
             for span in spans:
                 ctx.fetcher.give_up(link.id, span.key)
@@ -263,5 +270,10 @@ class Exchanges:
 
     def on_push(self, link: Link, message: Push) -> None:
         """Fresh bundles."""
-        for data in message.bundles:
-            self._ingest.accept(link, data, is_fresh=True)
+        self._accept(link, message.bundles, is_fresh=True)
+
+    def _accept(self, link: Link, bundles: tuple[bytes, ...], *, is_fresh: bool) -> None:
+        for data in bundles:
+            if link.is_closing:
+                return  # one forgery is proof enough: the rest is not worth a verification each
+            self._ingest.accept(link, data, is_fresh=is_fresh)

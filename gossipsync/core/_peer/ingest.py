@@ -53,7 +53,7 @@ class Ingest:
             early = self._ctx.fetcher.take_early(key)
             if early is None:
                 return
-            data = early
+            link, data = self._ctx.links[early[0]], early[1]  # its sender answers for it
             outcome = self._admission.admit(data, self._ctx.now.wall_ms)
         self._refused(link, data, outcome, is_fresh=is_fresh)
 
@@ -112,7 +112,7 @@ class Ingest:
         reason = refusal.reason
         if reason is Reason.GAP:
             ctx.fetcher.note(link.id, key, header.index)
-            if ctx.fetcher.keep_early(key, header.index, data):
+            if ctx.fetcher.keep_early(link.id, key, header.index, data):
                 return
         elif reason is Reason.HELD:
             if is_fresh:
@@ -147,5 +147,7 @@ class Ingest:
         extra: Link | None = link
         if link.peer == peer_of(origin):
             extra = ctx.by_peer.get(ctx.sender_of(bucket, origin, index))
-        if extra is not None and extra.peer != peer_of(origin):
+        is_news = extra is not None and origin not in extra.pruned
+        if extra is not None and is_news and extra.peer != peer_of(origin):
+            extra.pruned.add(origin)
             ctx.send(extra, Prune((origin,)))

@@ -49,7 +49,7 @@ class Fetcher:
         self._claims: dict[LinkId, int] = {}
         self._requests: dict[int, _Request] = {}
         self._next_request = 1
-        self._early: dict[LineKey, dict[int, bytes]] = {}
+        self._early: dict[LineKey, dict[int, tuple[LinkId, bytes]]] = {}
         self._doubted: dict[tuple[LinkId, LineKey, int], bool] = {}
         self.early_bytes = 0
 
@@ -94,6 +94,7 @@ class Fetcher:
         self._doubted = {
             doubt: was_asked for doubt, was_asked in self._doubted.items() if doubt[0] != link
         }
+        self._drop_early_of(link)
 
     def moved(self, key: LineKey) -> None:
         """A line has moved on: forget it where it has caught up."""
@@ -134,7 +135,7 @@ class Fetcher:
 
     # -- early bundles ---------------------------------------------------------------------------------------
 
-    def keep_early(self, key: LineKey, index: int, data: bytes) -> bool:
+    def keep_early(self, link: LinkId, key: LineKey, index: int, data: bytes) -> bool:
         """Keep a bundle that came before its predecessors; False where there is no room or it is too far ahead."""
         window = self._limits.span_bundles * _WINDOW_SPANS
         early = self._early.get(key, {})
@@ -145,24 +146,32 @@ class Fetcher:
             or self.early_bytes + len(data) > self._limits.reassembly_bytes
         ):
             return False
-        self._early.setdefault(key, {})[index] = data
+        self._early.setdefault(key, {})[index] = (link, data)
         self.early_bytes += len(data)
         return True
 
-    def take_early(self, key: LineKey) -> bytes | None:
-        """The next bundle of a line, if it came early."""
+    def take_early(self, key: LineKey) -> tuple[LinkId, bytes] | None:
+        """The next bundle of a line, if it came early, and the link that must answer for it."""
         early = self._early.get(key)
         if early is None:
             return None
-        data = early.pop(self._logs.index(key) + 1, None)
-        if data is not None:
-            self.early_bytes -= len(data)
+        kept = early.pop(self._logs.index(key) + 1, None)
+        if kept is not None:
+            self.early_bytes -= len(kept[1])
         if not early:
             del self._early[key]
-        return data
+        return kept
 
     def _drop_early(self, key: LineKey) -> None:
-        self.early_bytes -= sum(len(data) for data in self._early.pop(key, {}).values())
+        self.early_bytes -= sum(len(data) for _, data in self._early.pop(key, {}).values())
+
+    def _drop_early_of(self, link: LinkId) -> None:
+        """Nobody answers any more for what this link brought."""
+        for key, early in list(self._early.items()):
+            for index in [index for index, kept in early.items() if kept[0] == link]:
+                self.early_bytes -= len(early.pop(index)[1])
+            if not early:
+                del self._early[key]
 
     # -- requests --------------------------------------------------------------------------------------------
 
