@@ -137,17 +137,26 @@ class Member:
             stderr=subprocess.DEVNULL,
             env=environment(),
         )
-        assert self.process.stdout is not None
-        assert self.process.stdout.readline().startswith(b"ready ")
 
     def __enter__(self) -> Self:
+        assert self.process.stdout is not None
+        if not self.process.stdout.readline().startswith(b"ready "):
+            self._end()
+            raise AssertionError("not ready")
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.process.terminate()
-        assert self.process.wait(DEADLINE_S) == 0
+        assert self._end() == 0
+
+    def _end(self) -> int:
         assert self.process.stdout is not None
         self.process.stdout.close()
+        self.process.terminate()
+        try:
+            return self.process.wait(DEADLINE_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return self.process.wait()
 
     def run(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
         return gossipsync(*arguments, "-c", self.config)
