@@ -59,6 +59,8 @@ class Driver:
     run: int = 0
     """How often it was started."""
     rogue: Rogue | None = None
+    was_restored: bool = False
+    """Was its store ever put back to an old copy?"""
     former_traffic: Counter[str] = field(factory=Counter)
     """Counters of its earlier runs."""
     _ends: dict[LinkId, End] = field(factory=dict)

@@ -94,7 +94,7 @@ class Faults:
         self._simulation.stop_driver(driver, leaves=False, is_for_good=False)
         self._down[driver.number] = driver
         if self._randomness.chance(self._simulation.options.restores):
-            driver.store.restore_copy()
+            driver.was_restored |= driver.store.restore_copy()
         self._simulation.world.after(self._randomness.between(*_DOWN_S), self._restart, driver)
 
     def _restart(self, driver: Driver) -> None:

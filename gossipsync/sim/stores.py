@@ -24,6 +24,8 @@ class SimulatedStore:
         self._new_bundles: list[_Bundle] = []
         self._new_heads: dict[str, bytes | None] = {}
         self._copy: tuple[int, dict[str, bytes]] | None = None
+        self._counted = 0
+        self._stored: dict[tuple[str, Origin], int] = {}
 
     def load_bundles(self) -> Iterator[_Bundle]:
         """Committed bundles, in the order of their commits."""
@@ -72,6 +74,7 @@ class SimulatedStore:
             return False
         size, heads = self._copy
         del self._bundles[size:]
+        self._counted, self._stored = 0, {}
         self._heads = dict(heads)
         return True
 
@@ -80,10 +83,12 @@ class SimulatedStore:
         self.crash()
         self._bundles.clear()
         self._heads.clear()
+        self._counted, self._stored = 0, {}
 
     def stored(self, bucket: str, origin: Origin) -> int:
         """The last committed bundle of a log; 0 for none."""
-        return max(
-            (index for name, of, index, _ in self._bundles if name == bucket and of == origin),
-            default=0,
-        )
+        while self._counted < len(self._bundles):
+            name, of, index, _ = self._bundles[self._counted]
+            self._stored[name, of] = index
+            self._counted += 1
+        return self._stored.get((bucket, origin), 0)

@@ -468,6 +468,10 @@ class Peer:
         self._ctx.now = now
         return self._report.gossip_info()
 
+    def queues(self) -> dict[str, int]:
+        """How much waits where, against `config.limits`."""
+        return self._report.queues()
+
     # -- effects ---------------------------------------------------------------------------------------------
 
     def drain(self) -> Iterator[Effect]:

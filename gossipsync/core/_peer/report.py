@@ -208,6 +208,18 @@ class Report:
             )
         return tuple(found)
 
+    def queues(self) -> dict[str, int]:
+        """How much waits where."""
+        ctx = self._ctx
+        return {
+            "pending_bytes": self._commits.pending_bytes,
+            "early_bytes": ctx.fetcher.early_bytes,
+            "lines_behind": ctx.fetcher.lines_behind,
+            "bundles_behind": ctx.fetcher.bundles_behind(),
+            "link_queue_bytes": max((link.queued_bytes for link in ctx.links.values()), default=0),
+            "links": len(ctx.links),
+        }
+
     def gossip_info(self) -> dict[str, object]:
         """Vectors, heads, links and queues, as plain JSON-able values."""
         ctx = self._ctx
@@ -242,11 +254,6 @@ class Report:
                 }
                 for link in sorted(ctx.by_peer.values(), key=lambda link: link.peer)
             ],
-            "queues": {
-                "pending_bytes": self._commits.pending_bytes,
-                "early_bytes": ctx.fetcher.early_bytes,
-                "lines_behind": ctx.fetcher.lines_behind,
-                "bundles_behind": ctx.fetcher.bundles_behind(),
-            },
+            "queues": self.queues(),
             "traffic": dict(sorted(ctx.traffic.items())),
         }

@@ -1,18 +1,97 @@
-"""Checkers: invariants of the mesh, watched from outside while a world runs and when it has ended."""
+"""Checkers: invariants of the mesh, watched from outside while a world runs and when it has ended.
+
+In a small world every change of every peer is looked at; in a large one a sample once a round, and everybody at the end. The first
+violation ends the run, so that the trace up to there is the shortest that shows it.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from gossipsync.sim.checkers.acks import Acks
+from gossipsync.sim.checkers.base import Checker
+from gossipsync.sim.checkers.bounds import Bounds
+from gossipsync.sim.checkers.causality import Causality
+from gossipsync.sim.checkers.convergence import Convergence
+from gossipsync.sim.checkers.counters import Counters
+from gossipsync.sim.checkers.durability import Durability
+from gossipsync.sim.checkers.finals import Finals
+from gossipsync.sim.checkers.prefix import Prefix
+from gossipsync.sim.checkers.signatures import Signatures
+from gossipsync.sim.checkers.values import Values
+from gossipsync.sim.checkers.vectors import Vectors
+from gossipsync.sim.driver import Driver
 from gossipsync.sim.result import Violation
 
 if TYPE_CHECKING:
     from gossipsync.sim.simulation import Simulation
 
+__all__ = ["CHECKERS", "Checker", "Checks"]
+
+CHECKERS: Final[tuple[type[Checker], ...]] = (
+    Acks,
+    Vectors,
+    Prefix,
+    Values,
+    Finals,
+    Counters,
+    Bounds,
+    Causality,
+    Durability,
+    Signatures,
+    Convergence,
+)
+_SMALL_WORLD: Final = 16
+"""Peers up to which every change is looked at."""
+_SAMPLE: Final = 8
+"""Peers looked at once a round in a larger world."""
+_EAGER_ENTRIES: Final = 400
+"""Writes up to which every change is looked at; beyond, the sample does, for looking costs as much as there was written."""
+
 
 class Checks:
+    """All checkers of one world."""
+
     def __init__(self, simulation: Simulation) -> None:
         self.violations: list[Violation] = []
+        self._simulation = simulation
+        self._checkers = [checker(simulation, self._violate) for checker in CHECKERS]
+        # A stream of its own: checking must not change what happens.
+        self._randomness = simulation.world.randomness.stream("checks")
+        if simulation.options.peers <= _SMALL_WORLD:
+            simulation.observer.listeners.append(self._changed)
 
-    def look(self) -> None: ...
-    def finish(self) -> None: ...
+    def _changed(self, driver: Driver) -> None:
+        if driver.peer is None or len(self._simulation.ledger.entries) > _EAGER_ENTRIES:
+            return
+        for checker in self._checkers:
+            checker.changed(driver, driver.peer)
+
+    def look(self) -> None:
+        """Once an interval."""
+        honest = self._simulation.honest()
+        if len(honest) > _SAMPLE:
+            writers = self._simulation.writers()[:_SAMPLE]
+            honest = [*self._randomness.sample(honest, _SAMPLE), *writers]
+        for driver in honest:
+            if driver.peer is not None:
+                for checker in self._checkers:
+                    checker.looked(driver, driver.peer)
+
+    def finish(self) -> None:
+        """The world has ended."""
+        for checker in self._checkers:
+            if not self.violations:
+                checker.finished()
+
+    def _violate(self, checker: str, detail: str, driver: Driver | None) -> None:
+        simulation = self._simulation
+        self.violations.append(
+            Violation(
+                checker,
+                detail,
+                None if driver is None else driver.number,
+                round(simulation.world.now_s, 6),
+                simulation.trace.count,
+            )
+        )

@@ -1,0 +1,56 @@
+"""What every checker is: an invariant watched from outside, told when a peer changed, once an interval, and at the end.
+
+Invariant: a checker only asks; a world runs the same with and without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, ClassVar
+
+from gossipsync.core import Peer
+from gossipsync.sim.driver import Driver
+from gossipsync.sim.ledger import Entry
+
+if TYPE_CHECKING:
+    from gossipsync.sim.simulation import Simulation
+
+Violate = Callable[[str, str, Driver | None], None]
+"""(checker, what was seen, which peer)."""
+
+
+class Checker:
+    """One invariant."""
+
+    name: ClassVar[str]
+
+    def __init__(self, simulation: Simulation, violate: Violate) -> None:
+        self.simulation = simulation
+        self._violate = violate
+
+    def violate(self, detail: str, driver: Driver | None = None) -> None:
+        """The invariant does not hold."""
+        self._violate(self.name, detail, driver)
+
+    def changed(self, driver: Driver, peer: Peer) -> None:
+        """An honest peer holds something it did not hold before."""
+
+    def looked(self, driver: Driver, peer: Peer) -> None:
+        """Once an interval, for a sample of the honest peers."""
+
+    def finished(self) -> None:
+        """The world has ended."""
+
+    def entries_held(self, peer: Peer) -> Iterator[Entry]:
+        """Entries of the ledger that a peer's vector claims, and its own that are not sealed yet."""
+        vector, own = peer.vector(), peer.origin
+        for entry in self.simulation.ledger.entries:
+            origin = entry.written.origin
+            if origin == own or vector.get((entry.bucket, origin), 0) >= entry.written.index:
+                yield entry
+
+    def honest(self) -> Iterator[tuple[Driver, Peer]]:
+        """Every honest peer that runs."""
+        for driver in self.simulation.honest():
+            if driver.peer is not None:
+                yield driver, driver.peer

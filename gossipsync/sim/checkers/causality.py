@@ -1,0 +1,25 @@
+"""Causality under tokens: a write made after its writer had seen another is ordered after it, whatever the clocks say."""
+
+from __future__ import annotations
+
+from gossipsync.sim.checkers.base import Checker
+
+
+class Causality(Checker):
+    """Stamps follow what writers had seen."""
+
+    name = "causality"
+
+    def finished(self) -> None:
+        """Compare each write with the one its writer had seen."""
+        entries = self.simulation.ledger.entries
+        for entry in entries:
+            if entry.after is None:
+                continue
+            earlier = entries[entry.after]
+            if entry.written.hlc <= earlier.written.hlc:
+                self.violate(
+                    f"write {entry.number} came after {earlier.number} and is stamped before it",
+                    self.simulation.drivers[entry.writer],
+                )
+                return

@@ -1,0 +1,49 @@
+"""No unsigned byte is accepted: every bundle in an honest peer's store is signed by its origin, and every value was written.
+
+Verified here anew, without the memo that the peers share. Each exact bytes are looked at once, however many peers have them.
+"""
+
+from __future__ import annotations
+
+from gossipsync.core.model.bundle import parse_bundle, signed_bytes
+from gossipsync.core.model.entry import decode_entries, leaves_of
+from gossipsync.core.model.ids import peer_of
+from gossipsync.core.model.strict import MalformedError
+from gossipsync.core.replication.merkle import merkle_root
+from gossipsync.sim.checkers.base import Checker
+from gossipsync.sim.identities import is_signed
+
+
+class Signatures(Checker):
+    """Stores hold what origins signed, and nothing else."""
+
+    name = "signatures"
+
+    def finished(self) -> None:
+        """Verify every store, and look for every key in the ledger."""
+        known: set[bytes] = set()
+        for driver, _ in self.honest():
+            for _bucket, _origin, index, data in driver.store.load_bundles():
+                if data in known:
+                    continue
+                known.add(data)
+                if (fault := self._fault(data)) is not None:
+                    self.violate(f"bundle {index} in its store {fault}", driver)
+                    return
+
+    def _fault(self, data: bytes) -> str | None:
+        try:
+            bundle = parse_bundle(data)
+            entries = decode_entries(bundle.entries)
+        except MalformedError as error:
+            return f"is malformed: {error}"
+        header = bundle.header
+        if not is_signed(peer_of(header.origin), bundle.signature, signed_bytes(header.data)):
+            return "is not signed by its origin"
+        if merkle_root(leaves_of(entries)) != header.root:
+            return "holds entries that its signature does not cover"
+        ledger = self.simulation.ledger.by_key
+        for entry in entries:
+            if (header.bucket, entry.key) not in ledger:
+                return f"writes {entry.key!r}, which nobody wrote"
+        return None

@@ -1,0 +1,75 @@
+"""Values: what a peer shows is what the newest write it holds says. No deleted or expired value returns.
+
+The expectation is computed from the ledger with an own, simple rule: of the writes that a peer holds of a key, the one with the
+greatest (stamp, writer's key) decides; a delete hides, an expiry hides, and in a bucket with final deletes any delete hides.
+"""
+
+from __future__ import annotations
+
+from gossipsync.core import Deletes, Kind, Peer, Replica
+from gossipsync.sim.checkers.base import Checker
+from gossipsync.sim.driver import Driver
+from gossipsync.sim.ledger import Entry
+
+_ABSENT = object()
+
+
+def newest_of(entries: list[Entry]) -> Entry:
+    """The write that decides."""
+    return max(entries, key=lambda entry: (entry.written.hlc, entry.written.origin))
+
+
+class Values(Checker):
+    """Reads agree with the ledger."""
+
+    name = "values"
+
+    def changed(self, driver: Driver, peer: Peer) -> None:
+        """Compare every key that was ever written, as far as this peer holds the writes."""
+        held: dict[tuple[str, str], list[Entry]] = {}
+        for entry in self.entries_held(peer):
+            held.setdefault((entry.bucket, entry.key), []).append(entry)
+        wall_ms = driver.now().wall_ms
+        for (bucket, key), entries in held.items():
+            replica = peer.replicas.get(bucket)
+            if replica is None or replica.rules.kind is not Kind.VALUE:
+                continue
+            expected = _expected(entries, replica, wall_ms)
+            shown = replica.read(key, wall_ms) if replica.has(key, wall_ms) else _ABSENT
+            if shown != expected:
+                self.violate(
+                    f"{key!r} shows {_text(shown)} where the newest write held says {_text(expected)}",
+                    driver,
+                )
+                return
+
+    looked = changed
+
+    def finished(self) -> None:
+        """Everybody once more."""
+        for driver, peer in self.honest():
+            self.changed(driver, peer)
+
+
+def _expected(entries: list[Entry], replica: Replica, wall_ms: int) -> object:
+    is_final = replica.rules.deletes is Deletes.FINAL
+    deletes = [entry for entry in entries if entry.op == "delete"]
+    if is_final and deletes:
+        return _ABSENT
+    last_delete = max((entry.written.hlc for entry in deletes), default=0)
+    puts = [entry for entry in entries if entry.op == "put" and entry.written.hlc > last_delete]
+    if not puts:
+        return _ABSENT
+    alive = [
+        entry
+        for entry in entries
+        if entry.op in ("put", "touch") and entry.written.hlc > last_delete
+    ]
+    expires_ms = newest_of(alive).expires_ms
+    if expires_ms is not None and expires_ms <= wall_ms:
+        return _ABSENT
+    return newest_of(puts).value
+
+
+def _text(value: object) -> str:
+    return "nothing" if value is _ABSENT else repr(value)[:40]
