@@ -62,7 +62,7 @@ class Admission:
         self._max_skew_ms = max_skew_ms
 
     def admit(self, data: bytes, wall_ms: int | None) -> Admitted | Refusal:
-        """Verify one bundle as received. `wall_ms` None: from our own store, where the skew bound was met before."""
+        """Verify one bundle as received. `wall_ms` None: from our own store, where skew bound and rights were met before."""
         if len(data) > self._limits.bundle_bytes:
             return Refusal(Reason.OVERSIZE, f"{len(data):,} bytes")
         try:
@@ -70,7 +70,8 @@ class Admission:
         except strict.MalformedError as error:
             return Refusal(Reason.MALFORMED, str(error))
         header = bundle.header
-        refused = self._check_place(header) or self._check_proof(bundle, wall_ms)
+        refused = self._check_rights(header, is_stored=wall_ms is None)
+        refused = refused or self._check_place(header) or self._check_proof(bundle, wall_ms)
         if refused is not None:
             return Refusal(*refused, header)
         try:
@@ -80,24 +81,29 @@ class Admission:
         refused = self._check_entries(header, entries)
         return Admitted(bundle, entries) if refused is None else Refusal(*refused, header)
 
-    def _check_place(self, header: Header) -> tuple[Reason, str] | None:
-        """Network, rights, and whether the log wants this number; nothing signed has been believed yet."""
-        peer = peer_of(header.origin)
+    def _check_rights(self, header: Header, *, is_stored: bool) -> tuple[Reason, str] | None:
+        """Network, and what the origin may write; a certificate renewed since says nothing about what is stored."""
         if header.network != self._network:
             return Reason.NETWORK, "signed for another network"
-        capability = self._rights(peer)
+        capability = self._rights(peer_of(header.origin))
         if capability is None:
             return Reason.NO_CREDENTIAL, "its origin has shown no certificate"
+        if is_stored:
+            return None
         if not capability.may_write or not capability.allows(header.bucket):
             return Reason.RIGHTS, f"its origin may not write bucket {header.bucket!r}"
         if not capability.not_before_ms <= hlc_ms(header.log_hlc) <= capability.not_after_ms:
             return Reason.RIGHTS, "stamped outside its origin's certificate"
+        return None
+
+    def _check_place(self, header: Header) -> tuple[Reason, str] | None:
+        """Whether the log wants this number; nothing signed has been believed yet."""
         log = self._logs.find((header.bucket, header.origin))
         if log is None:
             if (
                 not self._logs.has_room_for(header.bucket, self._limits.buckets)
                 or len(self._logs) >= self._limits.logs
-                or self._logs.count_of(peer) >= self._limits.logs_per_peer
+                or self._logs.count_of(peer_of(header.origin)) >= self._limits.logs_per_peer
             ):
                 return Reason.LIMIT, "too many logs or buckets"
             return None if header.index == 1 else (Reason.GAP, f"bundle {header.index} before 1")
