@@ -17,7 +17,7 @@ class ExpiryWheel:
 
     def add(self, key: str, expires_ms: int) -> None:
         """Look at `key` again once `expires_ms` has passed."""
-        slot = expires_ms // _SLOT_MS + 1
+        slot = -(-expires_ms // _SLOT_MS)  # the first full second at which it has expired
         keys = self._slots.get(slot)
         if keys is None:
             self._slots[slot] = [key]
