@@ -10,6 +10,7 @@ from gossipsync.cli import _data, _kinds, _mesh, _setup
 from gossipsync.cli._demo import demo
 from gossipsync.cli._options import Invocation, add_common
 from gossipsync.cli._run import run
+from gossipsync.cli._sim import sim
 
 __all__ = ["app"]
 
@@ -17,12 +18,14 @@ _SECTIONS = (
     ("Set up", ("init", "invite", "join", "keygen", "run", "demo")),
     ("Read and write", ("get", "put", "del", "keys", "watch", "incr", "sadd", "srem")),
     ("Watch over", ("status", "members", "gossipinfo", "wait", "leave")),
+    ("Study", ("sim",)),
 )
 _COMMANDS = (
     *(_setup.init, _setup.invite, _setup.join, _setup.keygen, run, demo),
     *(_data.get, _data.put, _data.delete, _data.keys, _data.watch),
     *(_kinds.incr, _kinds.sadd, _kinds.srem),
     *(_mesh.status, _mesh.members, _mesh.gossipinfo, _mesh.wait, _mesh.leave),
+    sim,
 )
 
 

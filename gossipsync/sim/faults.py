@@ -60,9 +60,7 @@ class Faults:
         if options.quiet is not None:
             world.after(options.quiet, self._quieten)
 
-    def _again(
-        self, mean_s: float, strike: Callable[[], None], *, is_first: bool = False
-    ) -> None:
+    def _again(self, mean_s: float, strike: Callable[[], None], *, is_first: bool = False) -> None:
         if self._is_quiet:
             return
         if not is_first:
@@ -74,9 +72,7 @@ class Faults:
 
     def _victim(self, *, spares_writers: bool) -> Driver | None:
         spared = self._simulation.options.writers if spares_writers else 0
-        running = [
-            driver for driver in self._simulation.live if driver.number >= spared
-        ]
+        running = [driver for driver in self._simulation.live if driver.number >= spared]
         return self._randomness.pick(running) if running else None
 
     def _replace(self) -> None:

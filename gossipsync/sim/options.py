@@ -113,7 +113,9 @@ class Options:
         if self.updates < 0:
             faults.append(f"--updates cannot be negative, as {self.updates} is")
         if not 1 <= self.writers <= self.peers:
-            faults.append(f"--writers is 1 to the number of peers, {self.peers}, not {self.writers}")
+            faults.append(
+                f"--writers is 1 to the number of peers, {self.peers}, not {self.writers}"
+            )
         if self.fanout < 1:
             faults.append(f"--fanout is at least 1, not {self.fanout}")
         if self.budget is not None and self.budget < 1:

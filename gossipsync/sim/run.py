@@ -155,7 +155,9 @@ class _Runner:
         """Rounds until a share of the peers had all updates: all that the run ended with."""
         simulation, observer = self.simulation, self.simulation.observer
         first_s, interval = simulation.options.first_write_s, simulation.options.interval
-        vectors = [driver.peer.vector() for driver in simulation.honest() if driver.peer is not None]
+        vectors = [
+            driver.peer.vector() for driver in simulation.honest() if driver.peer is not None
+        ]
         newest: dict[object, int] = {}
         for vector in vectors:
             for key, index in vector.items():

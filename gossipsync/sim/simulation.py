@@ -144,7 +144,9 @@ class Simulation:
 
     def honest(self) -> list[Driver]:
         """Peers that run and alter nothing."""
-        return [driver for driver in self.drivers if driver.peer is not None and not driver.is_rogue]
+        return [
+            driver for driver in self.drivers if driver.peer is not None and not driver.is_rogue
+        ]
 
     def writers(self) -> list[Driver]:
         """Peers that applications write at: the first ones, as far as they run."""

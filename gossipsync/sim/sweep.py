@@ -8,7 +8,8 @@ kept as one JSON line each, written whole when they finish. Invariant: a line in
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import closing
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
@@ -18,7 +19,7 @@ from typing import Final, Protocol
 
 from attrs import define, field, frozen
 
-from gossipsync.errors import ConfigError, InternalError
+from gossipsync.errors import ConfigError
 from gossipsync.sim.options import Options
 from gossipsync.sim.result import Result
 from gossipsync.sim.run import Clock
@@ -68,14 +69,12 @@ def code_version() -> str:
 class Pool(Protocol):
     """Somewhere to run jobs."""
 
-    def rows(self, jobs: Sequence[Job]) -> Iterator[Row]:
+    def rows(self, jobs: Sequence[Job]) -> Generator[Row, None, None]:
         """The rows of jobs in the order in which they finish."""
         ...
 
 
-def jobs_of(
-    scenario: Scenario, axes: Mapping[str, Sequence[object]]
-) -> list[Job]:
+def jobs_of(scenario: Scenario, axes: Mapping[str, Sequence[object]]) -> list[Job]:
     """A job for each combination of the axes' values. Raises ConfigError for impossible ones, before anything runs."""
     count = 1
     for values in axes.values():
@@ -162,13 +161,12 @@ class Archive:
         self.rows[str(row["run"])] = row
 
 
-def sweep(jobs: Sequence[Job], archive: Archive, pool: Pool) -> Iterator[Row]:
+def sweep(jobs: Sequence[Job], archive: Archive, pool: Pool) -> Generator[Row, None, None]:
     """Run what is missing and keep each run as it finishes; the rows one by one, kept ones first."""
     for job in jobs:
         if job.key in archive.rows:
             yield archive.rows[job.key]
-    for row in pool.rows(archive.missing(jobs)):
-        if "run" not in row:
-            raise InternalError("a worker gave back something that is no run")
-        archive.keep(row)
-        yield row
+    with closing(pool.rows(archive.missing(jobs))) as rows:
+        for row in rows:
+            archive.keep(row)
+            yield row

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
@@ -34,7 +34,7 @@ class ProcessPool:
     processes: int
     clock: Clock
 
-    def rows(self, jobs: Sequence[Job]) -> Iterator[Row]:
+    def rows(self, jobs: Sequence[Job]) -> Generator[Row, None, None]:
         """The rows of jobs in the order in which they finish."""
         if self.processes == 1 or len(jobs) < 2:
             yield from (run_job(job, self.clock) for job in jobs)
@@ -79,7 +79,7 @@ class DaskPool:
     scheduler: str
     clock: Clock
 
-    def rows(self, jobs: Sequence[Job]) -> Iterator[Row]:
+    def rows(self, jobs: Sequence[Job]) -> Generator[Row, None, None]:
         """The rows of jobs in the order in which they finish. Raises TransportError where no scheduler answers."""
         if not jobs:
             return
@@ -89,10 +89,10 @@ class DaskPool:
         finally:
             cluster.close(timeout=_STOP_S)
 
-    def _rows(self, cluster: Client, jobs: Sequence[Job]) -> Iterator[Row]:
+    def _rows(self, cluster: Client, jobs: Sequence[Job]) -> Generator[Row, None, None]:
         from distributed import as_completed as as_done
 
-        futures: list[Future] = [
+        futures: list[Future[Row]] = [
             cluster.submit(run_job, job, self.clock, key=f"gossipsync-{job.key}", pure=False)
             for job in jobs
         ]

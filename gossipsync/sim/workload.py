@@ -184,10 +184,14 @@ def _apply(draft: Draft, intent: _Intent) -> None:
         case "add":
             assert isinstance(intent.value, int), "counters add whole numbers"
             draft.add(intent.key, intent.value)
+        case _:
+            raise AssertionError(f"no application does {intent.op!r}")
 
 
 def _value(randomness: Randomness, size: int, number: int) -> str:
     """Text that says which write it is of, then noise up to the size asked for."""
     head = f"{number}:"
     noise = max(0, size - len(head))
-    return head + randomness.getrandbits(4 * noise + 4).to_bytes(noise // 2 + 1, "big").hex()[:noise]
+    return (
+        head + randomness.getrandbits(4 * noise + 4).to_bytes(noise // 2 + 1, "big").hex()[:noise]
+    )

@@ -27,7 +27,9 @@ class Acks(Checker):
             stored = driver.store.stored(entry.bucket, entry.written.origin)
             entry.is_stored |= peer.is_stored(entry.written)
             if peer.is_stored(entry.written) and stored < entry.written.index:
-                self.violate(f"its own store lacks write {entry.number}, which it calls stored", driver)
+                self.violate(
+                    f"its own store lacks write {entry.number}, which it calls stored", driver
+                )
                 return
             for acker in peer.acked_by(entry.written):
                 if acker in entry.acked_s:

@@ -17,14 +17,17 @@ class Convergence(Checker):
             if simulation.options.quiet is not None:
                 counted = len(simulation.observer)
                 equal = len(simulation.observer.most_equal)
-                self.violate(f"only {equal} of {counted} peers have the same after the faults stopped")
+                self.violate(
+                    f"only {equal} of {counted} peers have the same after the faults stopped"
+                )
             return
         expected: dict[str, str] | None = None
         for driver, peer in self.honest():
             # One moment for all: what has expired by one clock and not by another's differs rightly.
             wall_ms = simulation.drivers[0].clock.read(simulation.world.now_s).wall_ms
             shown = {
-                name: replica.totals(wall_ms).fingerprint for name, replica in sorted(peer.replicas.items())
+                name: replica.totals(wall_ms).fingerprint
+                for name, replica in sorted(peer.replicas.items())
             }
             shown = {name: fingerprint for name, fingerprint in shown.items() if peer.vector()}
             if expected is None:

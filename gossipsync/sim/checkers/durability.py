@@ -16,9 +16,7 @@ class Durability(Checker):
         if not simulation.is_settled:
             return
         holders = {
-            driver.identity.peer
-            for driver in simulation.honest()
-            if not driver.was_restored
+            driver.identity.peer for driver in simulation.honest() if not driver.was_restored
         }
         vectors = [(driver, peer.vector()) for driver, peer in self.honest()]
         for entry in simulation.ledger.entries:

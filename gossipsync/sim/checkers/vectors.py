@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from gossipsync.core import Peer
+from gossipsync.core.model.ids import Origin
 from gossipsync.sim.checkers.base import Checker
 from gossipsync.sim.driver import Driver
 
-_Vector = dict[tuple[str, bytes], int]
+_Vector = dict[tuple[str, Origin], int]
 
 
 class Vectors(Checker):
@@ -20,7 +21,7 @@ class Vectors(Checker):
 
     def changed(self, driver: Driver, peer: Peer) -> None:
         """Compare with what it was."""
-        vector: _Vector = dict(peer.vector())
+        vector = peer.vector()
         for (bucket, origin), index in self._former.get((driver.number, driver.run), {}).items():
             if vector.get((bucket, origin), 0) < index:
                 self.violate(

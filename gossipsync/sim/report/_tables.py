@@ -77,9 +77,7 @@ def _flat(document: dict[str, object]) -> dict[str, object]:
 
 def varying(rows: Sequence[Row]) -> list[str]:
     """The options in which runs differ."""
-    return [
-        name for name in OPTION_NAMES if len({json.dumps(row.get(name)) for row in rows}) > 1
-    ]
+    return [name for name in OPTION_NAMES if len({json.dumps(row.get(name)) for row in rows}) > 1]
 
 
 def figures(rows: Sequence[Row]) -> list[str]:
