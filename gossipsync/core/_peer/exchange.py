@@ -25,6 +25,8 @@ PATIENCE: Final = 5.0
 
 _OFFSET_ERROR_MS: Final = 1000
 """A digest tells the other's clock but for its time on the way; an answer is better, unless clocks have moved since."""
+_ANSWER_ROOM: Final = 4
+"""Deltas that fit a link's queue when it is too full for pushes: whoever was not pushed something asks for it just then."""
 
 
 @define
@@ -237,7 +239,8 @@ class Exchanges:
     def on_want(self, link: Link, message: Want) -> None:
         """Answer with what fits the smaller of both budgets."""
         ctx, limits = self._ctx, self._ctx.config.limits
-        if len(message.spans) > limits.wanted_lines or link.queued_bytes > limits.link_queue_bytes:
+        room = limits.link_queue_bytes + _ANSWER_ROOM * limits.delta_bytes
+        if len(message.spans) > limits.wanted_lines or link.queued_bytes > room:
             ctx.refuse(link, Reason.LIMIT, "asks for too much at once")
             return
         spans = [
