@@ -6,7 +6,7 @@ where they differ. Comparing alternates strictly, so each step has one answer, a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Final
 
@@ -72,11 +72,12 @@ class _Step:
 
 
 class Exchanges:
-    """All conversations of one peer."""
+    """All conversations of one peer. `stored(key)` says how far our own store has a line."""
 
-    def __init__(self, ctx: Context, ingest: Ingest) -> None:
+    def __init__(self, ctx: Context, ingest: Ingest, stored: Callable[[LineKey], int]) -> None:
         self._ctx = ctx
         self._ingest = ingest
+        self._stored = stored
 
     def start(self, link: Link) -> None:
         """Open an exchange, unless one of ours is under way on this link."""
@@ -244,7 +245,7 @@ class Exchanges:
             ctx.refuse(link, Reason.LIMIT, "asks for too much at once")
             return
         spans = [
-            Span(bucket, Origin(origin), first, last)
+            self._sendable(Span(bucket, Origin(origin), first, last))
             for bucket, origin, first, last in message.spans
         ]
         budget = min(message.budget_bytes, limits.delta_bytes)
@@ -257,6 +258,12 @@ class Exchanges:
                 link.lazy.discard(span.origin)
         ctx.tell_credentials(link, {peer_of(bundle.header.origin) for bundle in bundles})
         ctx.send(link, Delta(message.request, tuple(bundle.encode() for bundle in bundles)))
+
+    def _sendable(self, span: Span) -> Span:
+        """What is ours leaves this peer only after its commit; to whoever asks before that, we do not have it yet."""
+        if peer_of(span.origin) != self._ctx.peer_id:
+            return span
+        return span._replace(last=min(span.last, self._stored(span.key)))
 
     def on_delta(self, link: Link, message: Delta) -> None:
         """What we asked for, or the beginning of it."""

@@ -116,7 +116,7 @@ class Peer:
         )
         self._commits = Commits(ctx, sealer)
         self._ingest = Ingest(ctx, admission, self._commits.relay, self._commits.applied)
-        self._exchanges = Exchanges(ctx, self._ingest)
+        self._exchanges = Exchanges(ctx, self._ingest, self._commits.stored)
         self._standing = Standing(ctx)
         self._introductions = Introductions(ctx, self._standing, self._commits.put_head)
         self._links = Links(

@@ -18,6 +18,7 @@ from gossipsync.core.model.capability import Capability
 from gossipsync.core.model.effects import Commit, Dial, Emit, HangUp, Send, Tell
 from gossipsync.core.model.events import Event
 from gossipsync.core.model.ids import Epoch, LinkId, PeerId, new_epoch
+from gossipsync.core.model.reasons import Reason
 from gossipsync.core.wire.framing import FrameReader, frame
 from gossipsync.core.wire.messages import Message, decode_message, encode_message
 from tests.core._world.authority import EVERYTHING, NETWORK, TOKEN_KEY, Authority, identity
@@ -223,7 +224,8 @@ class Stage:
     @property
     def refused(self) -> Counter[str]:
         """Refusals by reason."""
-        return Counter(self.peer.status(self.now).rejected)
+        counters = self.peer._ctx.counters
+        return Counter({reason: counters[reason] for reason in Reason if counters[reason]})
 
     def pairs(self, bucket: str = "b") -> dict[str, object]:
         """What the application sees."""
