@@ -190,14 +190,20 @@ class Options:
 
     def command(self) -> str:
         """The command line that runs this world again."""
-        parts = ["gossipsync sim run"]
+        return " ".join(["gossipsync sim run", *self.arguments(evolve(_DEFAULT, peers=0))])
+
+    def arguments(self, usual: Options) -> list[str]:
+        """What a command line has to say where others are usual; the seed in any case."""
+        arguments = []
         for name, value in self.shown().items():
-            if value != getattr(_DEFAULT, name) or name in ("peers", "seed"):
-                parts.append(f"--{name.replace('_', '-')} {_shown(value)}")
-        return " ".join(parts)
+            if name == "seed" or value != getattr(usual, name):
+                arguments.append(f"--{name.replace('_', '-')} {_shown(value)}")
+        return arguments
 
 
 def _shown(value: object) -> str:
+    if value is None:
+        return "converged"  # of those that may be None only --until can be set so by hand
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, tuple):

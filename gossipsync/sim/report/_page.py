@@ -5,6 +5,7 @@ Invariant: no link, script or font from elsewhere; whatever comes from outside i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from html import escape
 from pathlib import Path
@@ -17,6 +18,7 @@ from gossipsync.sim.result import Result, Violation
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_MARKED: Final = re.compile(r"`([^`]+)`")
 _STYLE: Final = """
 :root { color-scheme: light; }
 body { font: 15px/1.5 system-ui, "DejaVu Sans", Arial, sans-serif; color: #1d2429; background: #fff;
@@ -41,10 +43,13 @@ th { color: #4c575e; white-space: nowrap; }
 .options table { width: 100%; }
 code, pre { font-family: ui-monospace, "DejaVu Sans Mono", monospace; font-size: .86rem; }
 code { overflow-wrap: anywhere; }
+.command span { white-space: nowrap; }
 pre { background: #f4f6f7; padding: .7rem; white-space: pre-wrap; overflow-wrap: anywhere; }
 .bad { color: #a01f2d; font-weight: bold; }
 @page { size: A4; margin: 16mm 14mm; }
-@media print { body { font-size: 10pt; margin: 0; max-width: none; padding: 0; } h2 { margin-top: 1.1rem; } }
+@media print { body { font-size: 10pt; margin: 0; max-width: none; padding: 0; }
+               h2 { margin-top: .9rem; } svg { width: auto; max-width: 100%; height: 56mm; }
+               .figures { margin: .7rem 0; } }
 """
 
 
@@ -69,8 +74,10 @@ def _page(result: Result, samples: Samples, title: str, text: str, command: str)
     yield f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
     yield f"<h1>{escape(title)}</h1>\n"
     for paragraph in text.split("\n\n"):
-        yield f"<p>{escape(paragraph)}</p>\n"
-    yield f"<p><code>{escape(command)}</code></p>\n"
+        marked = _MARKED.sub(r"<code>\1</code>", escape(paragraph))
+        yield f"<p>{marked}</p>\n"
+    words = " ".join(f"<span>{escape(word)}</span>" for word in command.split())
+    yield f'<p><code class="command">{words}</code></p>\n'
     yield from _violations(result.violations)
     yield _figures(result)
     yield from _sections(result, samples)
@@ -129,7 +136,7 @@ def _sections(result: Result, samples: Samples) -> Iterator[str]:
         ),
         (
             "Lag of each peer",
-            "One line a peer, or the worst of a band of peers; white where it did not run.",
+            "One line a peer, or the worst of a band of peers; grey where it did not run.",
             lambda: _pictures.heat(samples),
         ),
         (

@@ -29,6 +29,7 @@ from gossipsync.sim.result import Result
 from gossipsync.sim.series import KINDS, Row
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _MOST_BARS: Final = 60
@@ -44,26 +45,40 @@ def infected(result: Result, samples: Samples) -> Figure:
     rounds = [sample.virtual_s / interval for sample in samples.rows]
     shares = [100 * sample.held_share for sample in samples.rows]
     axes.plot(rounds, shares, color=COLOURS[0], marker="o" if len(rounds) <= 40 else "", ms=3.5)
-    for share, reached in result.rounds_to.items():
-        if reached is not None:
-            axes.axvline(reached, color=COLOURS[5], linewidth=0.8, linestyle=":")
-            axes.annotate(
-                f"{share} %\nround {reached}",
-                (reached, 4),
-                xytext=(3 if share != "99" else -3, 0),
-                textcoords="offset points",
-                ha="left" if share != "99" else "right",
-                fontsize=8,
-                color=COLOURS[5],
-            )
+    reached: dict[int, list[str]] = {}
+    for share, count in result.rounds_to.items():
+        if count is not None:
+            reached.setdefault(count, []).append(share)
+    span = max([1, *rounds, *reached])
+    for count, names in _apart(reached, 0.09 * span).items():
+        axes.axvline(count, color=COLOURS[5], linewidth=0.8, linestyle=":")
+        text = f"{' and '.join(names)} %\nround {count}"
+        axes.annotate(
+            text,
+            (count, 4),
+            color=COLOURS[5],
+            xytext=(-3, 0),
+            textcoords="offset points",
+            ha="right",
+            fontsize=8,
+        )
     is_one = result.options.updates == 1
     axes.set(
         xlabel=f"rounds of {interval:g} s",
         ylabel="peers that have it, %" if is_one else "updates that a peer has, mean %",
         ylim=(0, 103),
-        xlim=(0, max([1, *rounds]) * 1.04),
+        xlim=(0, 1.02 * span),
     )
     return figure
+
+
+def _apart(reached: dict[int, list[str]], gap: float) -> dict[int, list[str]]:
+    """What would be written over one another, only once: where the last share was reached."""
+    kept: dict[int, list[str]] = {}
+    for count in sorted(reached, reverse=True):
+        if not kept or min(kept) - count >= gap:
+            kept[count] = reached[count]
+    return kept
 
 
 def traffic(rows: Sequence[Row], interval: float, start_s: float) -> Figure:
@@ -71,25 +86,26 @@ def traffic(rows: Sequence[Row], interval: float, start_s: float) -> Figure:
     figure = new_figure()
     axes = figure.add_subplot()
     step = max(1, -(-(len(rows) - 1) // _MOST_BARS))
-    ends = rows[::step]
-    places = [(row.virtual_s - start_s) / interval for row in ends[1:]]
-    width = 0.85 * step
-    bottoms = [0.0] * len(places)
+    # The last row is of the run's end, which need not be a round's.
+    ends = [*rows[:-1:step], rows[-1]]
+    lefts = [(row.virtual_s - start_s) / interval for row in ends]
+    widths = [0.9 * (late - early) for early, late in pairwise(lefts)]
+    bottoms = [0.0] * len(widths)
     for kind, colour in zip(KINDS, COLOURS, strict=False):
         name = f"{kind}_bytes"
         sizes = [
             (getattr(late, name) - getattr(early, name)) / max(1, late.peers) / step
             for early, late in pairwise(ends)
         ]
-        if not any(sizes):
-            continue
-        lefts = [place - step / 2 for place in places]
-        axes.bar(lefts, sizes, width, bottom=bottoms, color=colour, label=kind, linewidth=0)
-        bottoms = [low + size for low, size in zip(bottoms, sizes, strict=True)]
+        if any(sizes):
+            axes.bar(
+                lefts[:-1], sizes, widths, bottom=bottoms, color=colour, label=kind, align="edge"
+            )
+            bottoms = [low + size for low, size in zip(bottoms, sizes, strict=True)]
     axes.set(xlabel=f"rounds of {interval:g} s", ylabel="bytes a peer sends a round")
-    axes.set_xlim(left=min([0.0, *places]) if places else 0)
+    axes.set_xlim(left=0)
     if any(bottoms):
-        axes.legend(loc="upper right", ncols=4)
+        _legend_above(axes)
     return figure
 
 
@@ -105,7 +121,7 @@ def staleness(samples: Samples) -> Figure:
         axes.plot(at_s, lags, LINES[position], color=COLOURS[position], label=label)
     axes.set(xlabel="seconds after the first write", ylabel="age of what a peer lacks, s")
     axes.set_ylim(bottom=0)
-    axes.legend(loc="upper right")
+    _legend_above(axes)
     return figure
 
 
@@ -113,6 +129,8 @@ def heat(samples: Samples) -> Figure:
     """The lag of each peer over time, the peers that lag longest on top."""
     figure = new_figure(3.4)
     axes = figure.add_subplot()
+    from numpy.ma import masked_invalid
+
     size = max(len(lags) for lags in samples.lags)
     rows = [
         [lags[number] if number < len(lags) else float("nan") for lags in samples.lags]
@@ -121,18 +139,27 @@ def heat(samples: Samples) -> Figure:
     rows.sort(key=lambda row: -sum(lag for lag in row if not isnan(lag)))
     shown = _thinned(rows, _MOST_HEAT_ROWS)
     times = [sample.virtual_s for sample in samples.rows]
-    image = axes.imshow(
-        shown,
-        aspect="auto",
-        interpolation="nearest",
-        cmap="viridis_r",
+    axes.set_facecolor("#d9d9d9")
+    step = size / len(shown)
+    image = axes.pcolormesh(
+        [times[0] - (times[1] - times[0] if len(times) > 1 else 1), *times],
+        [min(size, step * number) for number in range(len(shown) + 1)],
+        masked_invalid(shown),
+        cmap="YlGnBu",
         vmin=0,
-        extent=(times[0], max(times[-1], times[0] + 1e-9), size, 0),
+        rasterized=True,
     )
+    axes.set_xlim(times[0], max(times[-1], times[0] + 1e-9))
+    axes.invert_yaxis()
     axes.grid(visible=False)
     axes.set(xlabel="seconds after the first write", ylabel="peers, longest lag first")
     figure.colorbar(image, label="age of what it lacks, s", pad=0.02)
     return figure
+
+
+def _legend_above(axes: Axes) -> None:
+    """Where it hides nothing."""
+    axes.legend(loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=4, borderaxespad=0.1)
 
 
 def _thinned(rows: list[list[float]], most: int) -> list[list[float]]:

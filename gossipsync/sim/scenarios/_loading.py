@@ -52,8 +52,7 @@ class Scenario:
 
     def command(self, options: Options) -> str:
         """The command line that runs this world again."""
-        plain = options.command().removeprefix("gossipsync sim run ")
-        return f"gossipsync sim run {self.name} {plain}"
+        return " ".join(["gossipsync sim run", self.name, *options.arguments(self.options())])
 
     def run(
         self,
