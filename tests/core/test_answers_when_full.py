@@ -7,13 +7,13 @@ from gossipsync.core.model.effects import Commit, Send
 from gossipsync.core.model.ids import LinkId
 from gossipsync.core.model.limits import Limits
 from gossipsync.core.wire.framing import FrameReader, frame
-from gossipsync.core.wire.messages import Delta, Want, decode_message, encode_message
+from gossipsync.core.wire.messages import Delta, Push, Want, decode_message, encode_message
 from gossipsync.runtime.trust import Identity, X509Verifier, credentials_from_cluster_key, keygen
 from gossipsync.stores import MemoryStore
 
 LINK = LinkId(1)
 NOW = Now(0.0, 1_790_000_000_000)
-LIMITS = Limits(link_queue_bytes=20_000, delta_bytes=4_000)
+LIMITS = Limits(link_queue_bytes=20_000, delta_bytes=4_000, seal_entries=1)
 
 
 def said(peer: Peer) -> list[object]:
@@ -37,7 +37,7 @@ def deltas(peer: Peer, number: int) -> list[Delta]:
     return [message for message in said(peer) if isinstance(message, Delta)]
 
 
-def test_a_full_link_answers_a_few_requests_and_then_no_more() -> None:
+def linked_writer() -> Peer:
     key = keygen()
     own, other = (credentials_from_cluster_key(key, Identity.generate()) for _ in range(2))
     peer = Peer(
@@ -55,11 +55,31 @@ def test_a_full_link_answers_a_few_requests_and_then_no_more() -> None:
     )
     peer.open_bucket("b", NOW)
     peer.handle_link_up(LINK, remote, NOW)
+    return peer
+
+
+def write(peer: Peer, number: int) -> None:
+    draft = peer.draft("b", NOW)
+    draft.put(f"k{number}", bytes(3_000))
+    peer.commit_draft(draft, NOW)
+
+
+def test_a_full_link_answers_a_few_requests_and_then_no_more() -> None:
+    peer = linked_writer()
     for number in range(12):
-        draft = peer.draft("b", NOW)
-        draft.put(f"k{number}", bytes(3_000))
-        peer.commit_draft(draft, NOW)
+        write(peer, number)
         said(peer)
     answers = [deltas(peer, number) for number in range(1, 9)]
     assert [len(answer) for answer in answers[:2]] == [1, 1]
     assert answers[-1] == []
+
+
+def test_what_one_drain_seals_does_not_overfill_the_link() -> None:
+    peer = linked_writer()
+    for number in range(40):
+        write(peer, number)
+    pushed = [
+        data for message in said(peer) if isinstance(message, Push) for data in message.bundles
+    ]
+    assert LIMITS.link_queue_bytes <= sum(map(len, pushed)) < LIMITS.link_queue_bytes + 4_000
+    assert [len(answer) for answer in (deltas(peer, 1), deltas(peer, 2))] == [1, 1]
