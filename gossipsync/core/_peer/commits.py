@@ -52,6 +52,8 @@ class Commits:
     _stored: dict[LineKey, int] = field(factory=dict)
     _acks: dict[PeerId, dict[str, int]] = field(factory=dict)
     _pushes: dict[LinkId, list[tuple[Origin, bytes]]] = field(factory=dict)
+    _push_bytes: dict[LinkId, int] = field(factory=dict)
+    """Size of `_pushes`, by link: one drain may seal more than a link's queue has room for."""
 
     # -- towards the store -----------------------------------------------------------------------------------
 
@@ -237,16 +239,19 @@ class Commits:
         for link in links:
             if origin in link.lazy or link.is_closing:
                 continue
-            if link.queued_bytes > ctx.config.limits.link_queue_bytes:
+            waiting_bytes = self._push_bytes.get(link.id, 0)
+            if link.queued_bytes + waiting_bytes > ctx.config.limits.link_queue_bytes:
                 ctx.counters["push-skipped"] += 1  # it will ask in its next exchange
                 continue
             self._pushes.setdefault(link.id, []).append((origin, data))
+            self._push_bytes[link.id] = waiting_bytes + len(data)
 
     def flush(self) -> None:
         """Send what is fresh, many bundles a message; one encoding serves all links that get the same."""
         ctx = self._ctx
         encoded: dict[tuple[int, ...], bytes] = {}
         pushes, self._pushes = self._pushes, {}
+        self._push_bytes.clear()
         for link_id, bundles in pushes.items():
             link = ctx.links.get(link_id)
             if link is None:
