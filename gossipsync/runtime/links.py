@@ -16,11 +16,10 @@ from gossipsync.core.model.ids import LinkId
 
 __all__ = ["Link", "LinkDriver"]
 
-_CHUNK_BYTES: Final = (
-    64 * 1024
-)  # four TLS records: fewer calls, yet prompt reports of what has left
-_READ_BYTES: Final = 64 * 1024
-_CHUNK_DEADLINE_S: Final = 15.0  # 4 kB/s; who is slower than that is not following the mesh
+# Beside a thread that computes, each call into the kernel costs 5 ms until Python lets us go on: so few and large ones.
+_CHUNK_BYTES: Final = 256 * 1024
+_READ_BYTES: Final = 256 * 1024
+_CHUNK_DEADLINE_S: Final = 15.0  # 17 kB/s; who is slower than that is not following the mesh
 _HANG_UP_DEADLINE_S: Final = 1.0  # a goodbye is worth this long
 _OVERRUN: Final = 8  # times `queue_bytes`: the core stops pushing at one, answers may exceed it
 
@@ -107,11 +106,23 @@ class Link:
                 while self._outgoing:
                     await self._write_chunk()
                 if self._reason is not None:
-                    self._scope.cancel()
+                    await self._end_sending()
                     return
                 self._has_work = trio.Event()
         except (trio.BrokenResourceError, trio.ClosedResourceError, SSLError):
             self._reason = self._reason or "broken"
+            self._scope.cancel()
+
+    async def _end_sending(self) -> None:
+        """Tell the other end that nothing more comes, and read on until it has seen that, or the deadline.
+
+        To close at once would have the kernel reset a connection on which something still arrives, and a reset may overtake
+        what we sent last.
+        """
+        transport = getattr(self._stream, "transport_stream", self._stream)
+        if isinstance(transport, trio.abc.HalfCloseableStream):
+            await transport.send_eof()
+        else:
             self._scope.cancel()
 
     async def _write_chunk(self) -> None:
