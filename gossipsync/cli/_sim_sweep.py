@@ -75,8 +75,9 @@ def sweep(
 
     jobs = _jobs(scenario, seeds, {name: text for name, text in given.items() if text is not None})
     folder = out or Path(f"sweep-{Path(scenario).stem}")
+    pool = _pool(processes, scheduler)
     archive = Archive.opened(folder)
-    is_complete = _run(jobs, archive, _pool(processes, scheduler))
+    is_complete = _run(jobs, archive, pool)
     rows = [archive.rows[job.key] for job in jobs if job.key in archive.rows]
     _write_table(folder, rows)
     print_rows(rows, output)
@@ -111,7 +112,7 @@ def _pool(processes: int | None, scheduler: str | None) -> Pool:
             raise click.UsageError(
                 "--jobs is for this machine's processes; leave it or --scheduler out"
             )
-        return DaskPool(scheduler, time.perf_counter)
+        return DaskPool.connected(scheduler, time.perf_counter)
     return ProcessPool(processes or len(os.sched_getaffinity(0)), time.perf_counter)
 
 

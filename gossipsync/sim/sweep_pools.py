@@ -74,20 +74,23 @@ def _stop(workers: Sequence[BaseProcess]) -> None:
 
 @frozen
 class DaskPool:
-    """The workers of a Dask cluster, by its scheduler's address."""
+    """The workers of a Dask cluster."""
 
     scheduler: str
     clock: Clock
+    cluster: Client
+
+    @classmethod
+    def connected(cls, scheduler: str, clock: Clock) -> DaskPool:
+        """A pool for one sweep. Raises TransportError where no scheduler answers."""
+        return cls(scheduler, clock, _cluster(scheduler))
 
     def rows(self, jobs: Sequence[Job]) -> Generator[Row, None, None]:
-        """The rows of jobs in the order in which they finish. Raises TransportError where no scheduler answers."""
-        if not jobs:
-            return
-        cluster = _cluster(self.scheduler)
+        """The rows of jobs in the order in which they finish; hangs up in the end."""
         try:
-            yield from self._rows(cluster, jobs)
+            yield from self._rows(self.cluster, jobs)
         finally:
-            cluster.close(timeout=_STOP_S)
+            self.cluster.close(timeout=_STOP_S)
 
     def _rows(self, cluster: Client, jobs: Sequence[Job]) -> Generator[Row, None, None]:
         from distributed import as_completed as as_done

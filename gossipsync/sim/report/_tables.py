@@ -101,7 +101,16 @@ def grouped(rows: Sequence[Row], by: Sequence[str]) -> list[dict[str, object]]:
             "runs": len(members),
             **{name: _mean([member.get(name) for member in members]) for name in names},
         }
-        for members in groups.values()
+        for members in sorted(groups.values(), key=lambda group: _place(group[0], by))
+    ]
+
+
+def _place(row: Row, by: Sequence[str]) -> list[tuple[bool, float, str]]:
+    """Where a group stands: numbers by size before words."""
+    values = [row.get(name) for name in by]
+    return [
+        (False, float(value), "") if isinstance(value, int | float) else (True, 0.0, str(value))
+        for value in values
     ]
 
 
