@@ -6,27 +6,6 @@ dictionary speed, and the mesh makes all replicas equal. Importing this package 
 
 from typing import TYPE_CHECKING
 
-from gossipsync.embed import (
-    NEVER,
-    AsyncBatch,
-    AsyncBucket,
-    AsyncMesh,
-    AsyncReceipt,
-    Batch,
-    Bucket,
-    Change,
-    Counter,
-    Elements,
-    Entry,
-    Event,
-    Fields,
-    Member,
-    Mesh,
-    Receipt,
-    Status,
-    open,  # noqa: A004 - gossipsync.open, as the contract says
-    open_async,
-)
 from gossipsync.errors import (
     AckTimeoutError,
     BucketKindError,
@@ -53,16 +32,45 @@ from gossipsync.errors import (
 )
 
 if TYPE_CHECKING:
+    from gossipsync.embed import (
+        NEVER,
+        AsyncBatch,
+        AsyncBucket,
+        AsyncMesh,
+        AsyncReceipt,
+        Batch,
+        Bucket,
+        Change,
+        Counter,
+        Elements,
+        Entry,
+        Event,
+        Fields,
+        Member,
+        Mesh,
+        Receipt,
+        Status,
+        open,  # noqa: A004 - gossipsync.open, as the contract says
+        open_async,
+    )
+
     __version__: str
 else:
 
     def __getattr__(name: str) -> object:
-        """`__version__`, looked up when asked for: reading metadata takes longer than all else here."""
+        """What takes time to import, when it is asked for (PEP 562): the command line needs little of it."""
         if name == "__version__":
             from gossipsync.runtime.version import own_version
 
             return own_version()
+        if name in __all__:
+            from gossipsync import embed
+
+            return getattr(embed, name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return __all__
 
 
 __all__ = [

@@ -16,6 +16,7 @@ from threading import RLock
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
+from gossipsync.embed._sigterm import close_at_sigterm
 from gossipsync.embed._waiting import ThreadParker, async_parker
 from gossipsync.errors import ClosedError, StoreLockedError
 
@@ -98,6 +99,7 @@ class Life:
             raise self._failure
         if self._is_closed:
             raise ClosedError("this mesh has been closed; open another")
+        close_at_sigterm(_close_all)
         thread = EngineThread(lambda: build_engine(self.settings, self.clock))
         thread.when_started(on_started)
         thread.start()

@@ -45,7 +45,7 @@ class Mesh(MeshBase[Bucket]):
     def close(self) -> None:
         """Flush and end, within two seconds; this peer stays a member, `away`. Idempotent.
 
-        Runs at the interpreter's exit too. Whoever handles SIGTERM calls it, for then there is no exit.
+        Runs at the interpreter's exit too, and at SIGTERM where the program does not handle that itself.
         """
         self._life.close()
 

@@ -15,6 +15,7 @@ CBOR of the promised shape gets past `parse_request` and `parse_reply`.
 """
 
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, Protocol
@@ -214,11 +215,14 @@ def socket_path(settings: SocketSettings) -> Path:
         return settings.socket
     if settings.data_dir is not None:
         return settings.data_dir / "control.sock"
-    import platformdirs
+    import platformdirs.api
 
     # Only what a file name may hold: a name may have a slash, or be as long as it likes.
     name = "".join(c if (c.isascii() and c.isalnum()) or c in "-_." else "_" for c in settings.name)
-    folder = Path(platformdirs.user_runtime_dir("gossipsync", appauthor=False))
+    with warnings.catch_warnings():
+        # Where the user has no runtime folder (containers, cron) it warns of the one below /tmp that we then use.
+        warnings.simplefilter("ignore", platformdirs.api.RuntimeDirWarning)
+        folder = Path(platformdirs.user_runtime_dir("gossipsync", appauthor=False))
     return folder / f"{name.lstrip('.')[:48] or 'peer'}.sock"
 
 

@@ -132,6 +132,10 @@ class Subscription:
         return self._queue.popleft()
 
 
+# A library says nothing unless its program asks for it (Python's own advice for libraries).
+logging.getLogger("gossipsync").addHandler(logging.NullHandler())
+
+
 class Observer:
     """Takes in events. `tally` counts events by their name, and what was refused at the door by reason."""
 

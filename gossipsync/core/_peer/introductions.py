@@ -98,9 +98,9 @@ class Introductions:
             return
         room = ctx.config.limits.presence_batch_bytes * batches
         news = [
-            (seq, item)
-            for seq, item in ctx.members.changed_since(link.told_presence_seq)
-            if item.peer != link.peer
+            (seq, presence)
+            for seq, presence in ctx.members.changed_since(link.told_presence_seq)
+            if presence.peer != link.peer
         ]
         news.reverse()
         chosen: list[Presence] = []
@@ -179,25 +179,26 @@ class Introductions:
     def on_credentials(self, link: Link, message: Credentials) -> None:
         """Certificates of peers whose bundles or presence follow."""
         for der in message.certificates:
-            is_small = len(der) <= self._ctx.config.limits.credential_bytes
-            if not is_small or not self.keep_credential(der):
-                self._ctx.refuse(link, Reason.CREDENTIAL, "not a certificate of this network")
+            refused = self.keep_credential(der)
+            if refused is not None:
+                self._ctx.refuse(link, refused, "a certificate that cannot be taken")
                 return
 
-    def keep_credential(self, der: bytes) -> bool:
-        ctx = self._ctx
-        read = ctx.verifier.read_credential(der)
+    def keep_credential(self, der: bytes) -> Reason | None:
+        """Take in a member's certificate; why not, where it cannot be."""
+        ctx, limits = self._ctx, self._ctx.config.limits
+        read = ctx.verifier.read_credential(der) if len(der) <= limits.credential_bytes else None
         if read is None:
-            return False
+            return Reason.CREDENTIAL
         peer, capability = PeerId(read[0]), read[1]
         known = ctx.credentials.get(peer)
         if known is not None and known[1].not_after_ms >= capability.not_after_ms:
-            return True
-        if known is None and len(ctx.credentials) >= ctx.config.limits.members:
-            return False
+            return None
+        if known is None and len(ctx.credentials) >= limits.members:
+            return Reason.LIMIT
         ctx.credentials[peer] = (der, capability)
         self._put_head(f"credential/{peer_text(peer)}", der)
-        return True
+        return None
 
     def load_head(self, name: str, value: bytes) -> None:
         """A presence or certificate that an earlier run stored; credentials sort before presence data."""

@@ -54,10 +54,11 @@ class Links:
         if remote.dialled is not None:
             ctx.dialler.succeeded(remote.dialled, remote.peer, ctx.now.mono_s)
         link = self._new_link(link_id, remote)
-        if not self._introductions.keep_credential(remote.credential):
+        refused = self._introductions.keep_credential(remote.credential)
+        if refused is not None:
             ctx.links[link_id] = link
-            ctx.refuse(link, Reason.CREDENTIAL, "a link whose certificate is not a member's")
-            ctx.hang_up(link, Reason.CREDENTIAL)
+            ctx.refuse(link, refused, "a link whose certificate cannot be taken")
+            ctx.hang_up(link, refused)
             return
         ctx.links[link_id] = link
         if not self._standing.is_up or len(ctx.links) > ctx.config.limits.links:

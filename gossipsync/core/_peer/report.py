@@ -17,7 +17,9 @@ from gossipsync.core.model.reasons import Reason, WarningCode
 _BEHIND_BUNDLES = 256
 """Bundles said to be missing from which on a peer calls itself behind."""
 _PERCENTILES = (50, 99)
-_REASONS = frozenset(map(str, Reason))
+_REASONS = frozenset(map(str, Reason)) - {
+    Reason.HELD
+}  # to get a thing twice is no refusal of anybody
 
 
 @frozen

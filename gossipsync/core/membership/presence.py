@@ -11,6 +11,7 @@ logs and vectors, so that its refreshing never stirs the idle hash.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
 from typing import Final
 
@@ -104,7 +105,7 @@ def parse_presence(data: bytes, network: NetworkId) -> tuple[Presence, bytes, by
     match strict.decode(body, 3):
         case (
             int(form), bytes(signed_for), bytes(peer), int(stamp), int(epoch), int(stance),
-            str(name), tuple(addresses), str(zone), str(version), _,
+            str(name), tuple(addresses), str(zone), str(version), Mapping(),
         ) if form == FORMAT and signed_for == network and len(peer) == 32:  # fmt: skip
             pass
         case _:

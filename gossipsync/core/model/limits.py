@@ -37,8 +37,6 @@ class Limits:
     """Bundles of one line asked from one member at a time, so that several members share a long log."""
     reassembly_bytes: int = 8 << 20
     """Bundles that arrived before their predecessors, over all links."""
-    parked_bundles: int = 64
-    """Bundles ahead of the skew bound, over all origins (one a line)."""
     link_queue_bytes: int = 2 << 20
     """Bytes handed to a link and not yet sent: beyond, the link gets no pushes until it has drained."""
     digest_lines: int = 1024
@@ -59,8 +57,8 @@ class Limits:
     """One presence datum."""
     presence_batch_bytes: int = 8 << 10
     """Presence carried beside one exchange."""
-    credential_bytes: int = 4096
-    """One certificate."""
+    credential_bytes: int = 12 << 10
+    """One certificate: 64 bucket patterns of 128 bytes, and X.509 around them."""
     exchanges_per_link: int = 4
     """Exchanges that a remote may keep open with us at once."""
     messages_per_s: float = 2000.0

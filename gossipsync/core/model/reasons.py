@@ -23,9 +23,7 @@ class Reason(StrEnum):
     MERKLE = "merkle"
     SKEW = "skew"
     UNSOLICITED = "unsolicited"
-    COVERED = "covered"
     LIMIT = "limit"
-    STALE = "stale"
     CREDENTIAL = "credential"
 
 
@@ -51,5 +49,4 @@ class WarningCode(StrEnum):
     CLOCK_SUSPECT = "clock-suspect"
     STORE_FAILING = "store-failing"
     BUCKET_MISMATCH = "bucket-mismatch"
-    NO_MEMBERS = "no-members"
     OVERLOADED = "overloaded"

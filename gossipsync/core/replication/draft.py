@@ -15,7 +15,7 @@ from gossipsync.core.model.entry import MAX_KEY_BYTES, Entry, Op
 from gossipsync.core.model.hlc import Hlc
 from gossipsync.core.model.ids import Origin
 from gossipsync.core.model.limits import Limits
-from gossipsync.core.model.values import encode_value
+from gossipsync.core.model.values import decode_value, encode_value
 from gossipsync.core.replication import views
 from gossipsync.core.replication.cells import EXPIRES, MARK, SLOT, TOUCH, Cell, Group, Slot, rank
 from gossipsync.core.replication.overlay import NO_EXPIRY, Overlay, Write
@@ -41,7 +41,7 @@ _MAX_TOTAL: Final = 1 << 63
 class Draft:
     """Writes to one bucket at one moment. Methods raise LocalError at the call and then have done nothing.
 
-    `ttl_ms`: None is the bucket's, NO_EXPIRY is none.
+    `ttl_ms`: None is the bucket's, NO_EXPIRY is none. Values are taken as they are at the call.
     """
 
     def __init__(self, overlay: Overlay, limits: Limits) -> None:
@@ -89,7 +89,9 @@ class Draft:
             case Kind.VALUE:
                 data = self._encoded(value)
                 self._check_writable(key)
-                overlay.writes[key] = {None: Write(Op.SET, None, overlay.expires(ttl_ms), data)}
+                overlay.writes.pop(key, None)
+                overlay.write(key, None, Write(Op.SET, None, overlay.expires(ttl_ms), data))
+                self._again.append(lambda draft: draft.put(key, decode_value(data), ttl_ms))
             case Kind.MAP:
                 self._put_map(key, value, ttl_ms)
             case Kind.COUNTER | Kind.SET:
@@ -97,7 +99,6 @@ class Draft:
                     f"bucket {self.replica.name!r} holds {overlay.kind.name.lower()}s: use counter(key).add(n) "
                     "or elements(key).add(element) instead of assigning"
                 )
-        self._again.append(lambda draft: draft.put(key, value, ttl_ms))
 
     def delete(self, key: str) -> None:
         """Write a delete, whether the key is here or not."""
@@ -133,7 +134,7 @@ class Draft:
             raise KeyError(key)
         self._check_writable(key)
         self._overlay.write(key, field, Write(Op.SET, field, self._overlay.expires(None), data))
-        self._again.append(lambda draft: draft.set_field(key, field, value))
+        self._again.append(lambda draft: draft.set_field(key, field, decode_value(data)))
 
     def delete_field(self, key: str, field: str) -> None:
         """Remove one field of a map. Raises KeyError where key or field is absent."""
@@ -185,6 +186,11 @@ class Draft:
             writes[TOUCH] = Write(Op.TOUCH, None, expires, None)
         for slot, write in writes.items():
             overlay.write(key, slot, write)
+        self._again.append(
+            lambda draft: draft.put(
+                key, {field: decode_value(data) for field, data in new.items()}, ttl_ms
+            )
+        )
 
     # -- counters and sets -----------------------------------------------------------------------------------
 
@@ -193,6 +199,7 @@ class Draft:
         self._check_kind(Kind.COUNTER)
         if type(n) is not int:
             raise ValueTypeError("a counter takes an int")
+        _check_total(n)
         self._check_writable(key)
         overlay = self._overlay
         overlay.begin(key)
@@ -201,8 +208,7 @@ class Draft:
         total = n + sum(
             views.total_in(cell, base) for cell in _totals_of(group) if cell[SLOT] == overlay.origin
         )
-        if not -_MAX_TOTAL <= total < _MAX_TOTAL:
-            raise ValueTypeError("a counter's running total must lie within -2**63 and 2**63 - 1")
+        _check_total(total)
         data = views.encode_total(total, base)
         overlay.write(
             key, overlay.origin, Write(Op.SET, overlay.origin, overlay.expires(None), data)
@@ -286,6 +292,11 @@ def _fields_of(group: Group | None) -> list[Cell]:
 
 def _totals_of(group: Group | None) -> list[Cell]:
     return [] if group is None else views.content(group, Kind.COUNTER)
+
+
+def _check_total(total: int) -> None:
+    if not -_MAX_TOTAL <= total < _MAX_TOTAL:
+        raise ValueTypeError("a counter's running total must lie within -2**63 and 2**63 - 1")
 
 
 def _check_text(text: object, what: str, least: int = 1) -> str:

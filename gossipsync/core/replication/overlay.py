@@ -56,6 +56,7 @@ class Overlay:
         self.wall_ms = wall_ms
         self.next_stamp = next_stamp
         self.writes: dict[str, dict[Slot, Write]] = {}
+        self._lives: dict[str, int | None] = {}
         self._horizon_ms = horizon_ms
         self._version = replica.version
 
@@ -87,9 +88,10 @@ class Overlay:
             stamp = Hlc(
                 _PROVISIONAL - (slot == TOMBSTONE)
             )  # what is written after a delete is not covered by it
-        data = write.value or encode_entry(key, write.field, write.op, stamp, write.expires, None)
+        expires = self._life(key, slot, write)
+        data = write.value or encode_entry(key, write.field, write.op, stamp, expires, None)
         size = NO_VALUE if write.value is None else len(write.value)
-        return (stamp, slot, write.expires, size, self.origin, 0, data)
+        return (stamp, slot, expires, size, self.origin, 0, data)
 
     def is_visible(self, group: Group | None) -> bool:
         """Would the application see this group?"""
@@ -113,8 +115,13 @@ class Overlay:
     # -- writes ----------------------------------------------------------------------------------------------
 
     def write(self, key: str, slot: Slot, write: Write) -> None:
-        """Lay one write over a cell."""
+        """Lay one write over a cell. The last one of a key says how long it lives, as it would in bundles of their own."""
         self.writes.setdefault(key, {})[slot] = write
+        if slot != TOMBSTONE:
+            self._lives[key] = write.expires
+
+    def _life(self, key: str, slot: Slot, write: Write) -> int | None:
+        return write.expires if slot == TOMBSTONE else self._lives[key]
 
     def begin(self, key: str) -> None:
         """Where the key has ended (expired, or deleted in this draft), cover its old cells so that they do not come back.
@@ -157,8 +164,9 @@ class Overlay:
         """The writes as entries."""
         made = []
         for key, writes in self.writes.items():
-            for write in writes.values():
+            for slot, write in writes.items():
                 at = stamp if write.stamp is None else write.stamp
-                data = encode_entry(key, write.field, write.op, at, write.expires, write.value)
-                made.append(Entry(key, write.field, write.op, at, write.expires, write.value, data))
+                expires = self._life(key, slot, write)
+                data = encode_entry(key, write.field, write.op, at, expires, write.value)
+                made.append(Entry(key, write.field, write.op, at, expires, write.value, data))
         return made
