@@ -61,11 +61,14 @@ class Driver:
     rogue: Rogue | None = None
     was_restored: bool = False
     """Was its store ever put back to an old copy?"""
+    newest_ms: int = 0
+    """The latest that its wall clock ever showed: what expired then stays expired, though the clock be set back."""
     former_traffic: Counter[str] = field(factory=Counter)
     """Counters of its earlier runs."""
     _ends: dict[LinkId, End] = field(factory=dict)
     _armed_s: float = float("inf")
     _incoming: LinkPeer | None = None
+    _digest: bytes = b""
 
     @property
     def address(self) -> str:
@@ -89,7 +92,10 @@ class Driver:
 
     def now(self) -> Now:
         """What its machine's clocks show."""
-        return self.clock.read(self.world.now_s)
+        now = self.clock.read(self.world.now_s)
+        if now.wall_ms > self.newest_ms:
+            self.newest_ms = now.wall_ms
+        return now
 
     # -- life ------------------------------------------------------------------------------------------------
 
@@ -249,7 +255,9 @@ class Driver:
                     case Emit(event):
                         self.watcher.happened(self, event)
         self._arm()
-        if has_changed:
+        # A vector also moves when own writes are sealed, which nobody is told of.
+        if has_changed or peer.digest != self._digest:
+            self._digest = peer.digest
             self.watcher.changed(self)
 
     def _send(self, peer: Peer, link: LinkId, data: bytes) -> None:

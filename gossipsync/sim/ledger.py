@@ -29,10 +29,6 @@ class Entry:
     """The number of an entry that its writer had seen and meant to come before."""
     acked_s: dict[PeerId, float] = field(factory=dict)
     """Who confirmed to have stored it, and when."""
-    is_stored: bool = False
-    """Had its writer's own store committed it?"""
-    is_acked: bool = False
-    """Was as much confirmed as the application waited for?"""
 
 
 class Ledger:

@@ -26,7 +26,22 @@ from gossipsync.sim.result import Violation
 if TYPE_CHECKING:
     from gossipsync.sim.simulation import Simulation
 
-__all__ = ["CHECKERS", "Checker", "Checks"]
+__all__ = [
+    "CHECKERS",
+    "Acks",
+    "Bounds",
+    "Causality",
+    "Checker",
+    "Checks",
+    "Convergence",
+    "Counters",
+    "Durability",
+    "Finals",
+    "Prefix",
+    "Signatures",
+    "Values",
+    "Vectors",
+]
 
 CHECKERS: Final[tuple[type[Checker], ...]] = (
     Acks,

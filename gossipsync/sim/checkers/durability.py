@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from gossipsync.sim.checkers.base import Checker
+from typing import TYPE_CHECKING, Final
+
+from gossipsync.core import Peer
+from gossipsync.core.model.ids import PeerId
+from gossipsync.sim.checkers.base import Checker, Violate
+from gossipsync.sim.driver import Driver
+
+if TYPE_CHECKING:
+    from gossipsync.sim.simulation import Simulation
+
+_NEWEST: Final = 60
+"""Writes asked about at a time."""
 
 
 class Durability(Checker):
@@ -10,24 +21,38 @@ class Durability(Checker):
 
     name = "durability"
 
+    def __init__(self, simulation: Simulation, violate: Violate) -> None:
+        super().__init__(simulation, violate)
+        self._holders: dict[int, set[PeerId]] = {}
+        """Write -> who is said to have stored it, its writer included."""
+
+    def looked(self, driver: Driver, peer: Peer) -> None:
+        """Ask a writer who holds its newest writes."""
+        for entry in self.simulation.ledger.entries[-_NEWEST:]:
+            if entry.writer != driver.number or entry.written.origin != peer.origin:
+                continue
+            holders = self._holders.setdefault(entry.number, set())
+            holders.update(peer.acked_by(entry.written))
+            if peer.is_stored(entry.written):
+                holders.add(peer.peer_id)
+
+    changed = looked
+
     def finished(self) -> None:
         """Look for confirmed writes in every vector."""
         simulation = self.simulation
         if not simulation.is_settled:
             return
-        holders = {
-            driver.identity.peer for driver in simulation.honest() if not driver.was_restored
-        }
+        alive = {driver.identity.peer for driver in simulation.honest() if not driver.was_restored}
         vectors = [(driver, peer.vector()) for driver, peer in self.honest()]
         for entry in simulation.ledger.entries:
-            is_kept = entry.is_stored and simulation.drivers[entry.writer].identity.peer in holders
-            if not (is_kept or any(peer in holders for peer in entry.acked_s)):
+            if not alive & self._holders.get(entry.number, set()):
                 continue
             key = (entry.bucket, entry.written.origin)
             for driver, vector in vectors:
                 if vector.get(key, 0) < entry.written.index:
                     self.violate(
-                        f"write {entry.number} was confirmed by a peer that still runs, and is gone here",
+                        f"write {entry.number} was confirmed by a peer that still runs, and is gone",
                         driver,
                     )
                     return

@@ -1,0 +1,104 @@
+"""The swarm: worlds drawn from seeds, options and all. Faults first (safety), then quiet (liveness), judged by every checker.
+
+After TigerBeetle's VOPR: nobody writes these worlds down, so they contain what nobody thought of. A seed that fails is kept in
+`tests/sims/` for ever. Invariant: a world is a function of its seed.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from gossipsync.sim.options import Options
+from gossipsync.sim.randomness import Randomness
+from gossipsync.sim.result import Result
+from gossipsync.sim.run import run
+
+_WORKLOADS: Final = ("burst", "poisson", "sessions", "hot", "counters")
+
+
+def drawn(seed: int) -> Options:
+    """The world of a seed: a handful of peers, about half of all kinds of faults, and twenty seconds of them."""
+    randomness = Randomness("gossipsync swarm v1", seed)
+
+    def maybe(share: float, low: float, high: float) -> float:
+        drawn_value = randomness.between(low, high)
+        return round(drawn_value, 3) if randomness.chance(share) else 0.0
+
+    peers = 2 + randomness.below(11)
+    quiet = float(randomness.pick((5, 10, 20)))
+    partition = None
+    if randomness.chance(0.4) and peers > 2:
+        begin = round(randomness.between(0, quiet / 2), 3)
+        share = round(randomness.between(0.2, 0.8), 3)
+        partition = (begin, round(randomness.between(1, quiet / 2), 3), share)
+    skew = maybe(0.5, 10, 20_000)
+    rogues = maybe(0.25, 0.1, 0.4) if peers > 4 else 0.0
+    return Options(
+        peers=peers,
+        seed=seed,
+        updates=1 + randomness.below(120),
+        writers=1 + randomness.below(max(1, peers - round(rogues * peers))),
+        workload=randomness.pick(_WORKLOADS),
+        rate=randomness.pick((1.0, 5.0, 20.0)),
+        value_bytes=randomness.pick((10, 100, 3000)),
+        fanout=1 + randomness.below(3),
+        jitter=maybe(0.7, 0.05, 0.5),
+        latency=randomness.pick((0.001, 0.005, 0.05, 0.3)),
+        spread=randomness.pick(("constant", "uniform", "lan", "wan")),
+        loss=maybe(0.5, 0.01, 0.4),
+        drops=maybe(0.3, 0.01, 0.2),
+        duplicates=maybe(0.3, 0.01, 0.3),
+        reorders=maybe(0.3, 0.01, 0.3),
+        bandwidth=randomness.pick((None, None, 20_000, 1_000_000)),
+        partition=partition,
+        churn=maybe(0.3, 0.5, 4),
+        crashes=maybe(0.5, 0.5, 6),
+        restores=maybe(0.4, 0.1, 1),
+        disk_failures=maybe(0.3, 0.5, 4),
+        rogues=rogues,
+        skew=skew,
+        clock_steps=maybe(0.4, 0.5, 5) if skew else 0.0,
+        budget=randomness.pick((None, None, 500, 20_000)),
+        ordering=randomness.pick(("mixed", "depth", "breadth")),
+        push=randomness.chance(0.5),
+        membership="on" if randomness.chance(0.5) else "off",
+        quiet=quiet,
+    ).check()
+
+
+def fly(first: int, last: int | None) -> Iterator[tuple[int, Result]]:
+    """Run the worlds of all seeds from `first` on: (seed, result)."""
+    seed = first
+    while last is None or seed <= last:
+        yield seed, run(drawn(seed))
+        seed += 1
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run seeds until stopped; 1 if any failed."""
+    if len(arguments) > 2 or not all(argument.isdecimal() for argument in arguments):
+        sys.stderr.write("usage: scripts/sim [FIRST_SEED [LAST_SEED]]\n")
+        return 2
+    first, last = [*map(int, arguments), None, None][:2]
+    failed = done = 0
+    try:
+        for seed, result in fly(first or 0, last):
+            done += 1
+            if result.is_fine:
+                continue
+            failed += 1
+            sys.stdout.write(f"seed {seed} failed\n  {result.options.command()}\n")
+            for violation in result.violations:
+                sys.stdout.write(f"  {violation.checker}: {violation.detail}\n")
+                sys.stdout.writelines(f"    {line}\n" for line in violation.trace)
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        pass
+    sys.stdout.write(f"{done} worlds, {failed} failed\n")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,161 @@
+"""Each checker against a bug planted in a copy of the component it watches over: silent without, loud with it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from gossipsync.core import Limits
+from gossipsync.core._peer.commits import Commits
+from gossipsync.core._peer.exchange import Exchanges
+from gossipsync.core.model.hlc import HybridClock
+from gossipsync.core.replication import cells, views
+from gossipsync.core.replication.fetching import Fetcher
+from gossipsync.core.replication.lines import Line, LineTree
+from gossipsync.core.replication.replica import Replica
+from gossipsync.sim import checkers, run
+from gossipsync.sim.identities import Authority
+from gossipsync.sim.stores import SimulatedStore
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+def store_keeps_nothing(patch: pytest.MonkeyPatch) -> None:
+    """The disk says yes and forgets."""
+    patch.setattr(SimulatedStore, "commit", lambda self: self._new_bundles.clear())
+
+
+def lines_slip_back(patch: pytest.MonkeyPatch) -> None:
+    sound = LineTree.update
+
+    def update(self: LineTree, line: Line) -> None:
+        sound(self, line._replace(index=1) if line.index == 4 else line)
+
+    patch.setattr(LineTree, "update", update)
+
+
+def entries_get_lost(patch: pytest.MonkeyPatch) -> None:
+    """The vector moves, the state does not."""
+    sound = Replica.apply
+
+    def apply(self: Replica, entries: Any, origin: Any, index: int) -> Any:
+        return sound(self, [] if index == 3 else entries, origin, index)
+
+    patch.setattr(Replica, "apply", apply)
+
+
+def nothing_expires(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(views, "is_expired", lambda group, wall_ms: False)
+    patch.setattr(Replica, "sweep", lambda self, wall_ms: bool(self._wheel.due(wall_ms)))
+    sound = Replica.read
+
+    def read(self: Replica, key: str, wall_ms: int) -> object:
+        return sound(self, key, 0)
+
+    patch.setattr(Replica, "read", read)
+
+
+def final_is_not_final(patch: pytest.MonkeyPatch) -> None:
+    """A final tombstone covers only what was stamped before it, as any other does."""
+    patch.setattr(cells, "rank", lambda tombstone: tombstone[cells.STAMP])
+
+
+def sums_count_twice(patch: pytest.MonkeyPatch) -> None:
+    sound = views.total_in
+    patch.setattr(views, "total_in", lambda cell, base: 2 * sound(cell, base))
+
+
+def early_bundles_without_limit(patch: pytest.MonkeyPatch) -> None:
+    sound = Fetcher.keep_early
+
+    def keep_early(self: Fetcher, *args: Any) -> bool:
+        named, self._limits = self._limits, Limits(reassembly_bytes=1 << 40)
+        try:
+            return sound(self, *args)
+        finally:
+            self._limits = named
+
+    patch.setattr(Fetcher, "keep_early", keep_early)
+    patch.setattr("gossipsync.sim.simulation.Limits", lambda: Limits(reassembly_bytes=300))
+
+
+def clocks_ignore_others(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(HybridClock, "fold", lambda self, seen: None)
+
+
+def acks_for_nothing(patch: pytest.MonkeyPatch) -> None:
+    """Whoever is linked is said to have stored everything; and what is written last is soon gone."""
+
+    def acked_by(self: Commits, bucket: str, index: int) -> list[Any]:
+        return list(self._ctx.by_peer)
+
+    patch.setattr(Commits, "acked_by", acked_by)
+    store_keeps_nothing(patch)
+
+
+def anything_verifies(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Authority, "verify", lambda self, public_key, signature, message: True)
+
+
+def digests_go_unread(patch: pytest.MonkeyPatch) -> None:
+    """What others have more of is not asked for, from the third bundle on."""
+    sound = Exchanges._note
+
+    def note(self: Exchanges, link: Any, line: Any) -> None:
+        if line[2] < 3:
+            sound(self, link, line)
+
+    patch.setattr(Exchanges, "_note", note)
+
+
+WRITES = {"peers": 6, "updates": 60, "writers": 3, "workload": "poisson", "rate": 10.0}
+SESSIONS = {**WRITES, "workload": "sessions", "updates": 200, "writers": 6}
+PLANTED: list[tuple[type[checkers.Checker], Plant, dict[str, Any]]] = [
+    (checkers.Acks, store_keeps_nothing, WRITES),
+    (checkers.Vectors, lines_slip_back, WRITES),
+    (checkers.Prefix, entries_get_lost, WRITES),
+    (checkers.Values, nothing_expires, {**SESSIONS, "rate": 3.0}),
+    (checkers.Finals, final_is_not_final, {**SESSIONS, "skew": 2000.0, "push": False}),
+    (checkers.Counters, sums_count_twice, {**WRITES, "workload": "counters"}),
+    (
+        checkers.Bounds,
+        early_bundles_without_limit,
+        {**WRITES, "push": True, "reorders": 0.6, "rate": 60.0},
+    ),
+    (checkers.Causality, clocks_ignore_others, {**WRITES, "skew": 5000.0}),
+    (checkers.Durability, acks_for_nothing, {**WRITES, "crashes": 40.0, "quiet": 6.0}),
+    (checkers.Signatures, anything_verifies, {**WRITES, "rogues": 0.5}),
+    (checkers.Convergence, digests_go_unread, {**WRITES, "quiet": 8.0}),
+]
+
+
+@pytest.mark.parametrize(
+    ("checker", "plant", "world"), PLANTED, ids=lambda value: getattr(value, "__name__", "")
+)
+def test_the_checker_catches_its_bug(
+    checker: type[checkers.Checker],
+    plant: Plant,
+    world: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(checkers, "CHECKERS", (checker,))
+    assert not run(seed=0, **world).violations
+    plant(monkeypatch)
+    found = next(filter(None, (run(seed=seed, **world).violations for seed in range(8))), ())
+    assert [violation.checker for violation in found[:1]] == [checker.name]
+    assert found[0].events > 0
+
+
+def test_every_checker_has_a_planted_bug() -> None:
+    assert {checker for checker, _, _ in PLANTED} == set(checkers.CHECKERS)
+
+
+def test_a_violation_comes_with_the_trace_that_shows_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines_slip_back(monkeypatch)
+    result = run(seed=1, **WRITES)
+    first = result.violations[0]
+    assert not result.is_fine
+    assert first.trace
+    assert all(line.split()[2] == str(first.peer) for line in first.trace)
+    assert int(first.trace[-1].split()[0]) <= first.events
+    assert "--seed 1" in result.options.command()
