@@ -19,7 +19,9 @@ _stamps = st.builds(
     lambda ms, counter: Hlc((BASE_MS + ms) << 16 | counter), st.integers(0, 6), st.integers(0, 1)
 )
 _expiries = st.none() | st.integers(1, 9).map(lambda ms: BASE_MS + ms)
-_values = st.sampled_from([b"\x00", b"\x01", b"\xf6", b"\x58\x28" + b"v" * 40, b"\x58\x28" + b"w" * 40])
+_values = st.sampled_from(
+    [b"\x00", b"\x01", b"\xf6", b"\x58\x28" + b"v" * 40, b"\x58\x28" + b"w" * 40]
+)
 _totals = st.builds(encode_total, st.integers(-9, 9), st.none() | st.just(b"b" * 16))
 
 

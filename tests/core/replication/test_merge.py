@@ -153,7 +153,9 @@ def test_totals_kept_up_to_date_equal_totals_from_nothing(
         kept = shelf.replica.totals(wall_ms)
         shelf.replica._live_sum = type(shelf.replica._live_sum)("b")
         assert shelf.replica.totals(wall_ms) == kept
-        held = sum(len(cell[6]) for group in shelf.replica._cells.values() for cell in cells_in(group))
+        held = sum(
+            len(cell[6]) for group in shelf.replica._cells.values() for cell in cells_in(group)
+        )
         assert kept.bytes == held
 
 
