@@ -1,0 +1,254 @@
+"""Writes `core.json`: golden bytes of everything that is signed, stored or sent after the hello.
+
+    python -m tests.vectors.generate            refuses where the file exists
+    python -m tests.vectors.generate --replace  after a change of format, with a new version number in it
+
+Provenance: every byte follows from the seeds and numbers in this file and from Ed25519 (RFC 8032), SHA-256 and canonical CBOR
+(RFC 8949 §4.2); keys are SHA-256("gossipsync vector key " + name). Vectors of former versions stay; new ones go beside them.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from gossipsync.core.membership.presence import Stance, make_presence
+from gossipsync.core.model.bucket import Announcement, BucketRules, Deletes, Kind
+from gossipsync.core.model.bundle import NO_PREVIOUS, Bundle, build_header, signed_bytes
+from gossipsync.core.model.entry import Field, Op, encode_entry, leaf_hash, stub_of
+from gossipsync.core.model.hlc import Hlc
+from gossipsync.core.model.ids import Epoch, NetworkId, PeerId, origin_of
+from gossipsync.core.model.values import encode_value
+from gossipsync.core.replication.lines import Line, LineTree
+from gossipsync.core.replication.merkle import inclusion_path, merkle_root
+from gossipsync.core.replication.tokens import line_id, write_token
+from gossipsync.core.replication.views import encode_total
+from gossipsync.core.wire import messages
+from gossipsync.core.wire.messages import encode_message
+
+PATH = Path(__file__).with_name("core.json")
+NETWORK = NetworkId(sha256(b"gossipsync vector network").digest())
+TOKEN_KEY = sha256(b"gossipsync vector token key").digest()
+START_MS = 1_790_000_000_000
+STAMP = Hlc(START_MS << 16)
+EPOCH = Epoch(START_MS << 15 | 4242)
+
+
+def key_of(name: str) -> Ed25519PrivateKey:
+    return Ed25519PrivateKey.from_private_bytes(
+        sha256(b"gossipsync vector key " + name.encode()).digest()
+    )
+
+
+SIGNER = key_of("signer")
+PEER = PeerId(SIGNER.public_key().public_bytes_raw())
+ORIGIN = origin_of(PEER, EPOCH)
+
+ENTRIES: dict[str, tuple[str, Field, Op, int | None, bytes | None]] = {
+    "set a value": ("key", None, Op.SET, None, encode_value({"user": 7})),
+    "set a long value that expires": (
+        "key",
+        None,
+        Op.SET,
+        START_MS + 60_000,
+        encode_value("v" * 40),
+    ),
+    "set a field": ("sid", "cart", Op.SET, START_MS + 60_000, encode_value([1, 2, 3])),
+    "remove a field": ("sid", "cart", Op.DELETE, START_MS + 60_000, None),
+    "add an element": ("tags", "réd", Op.SET, None, encode_value(None)),
+    "a running total": ("hits", ORIGIN, Op.SET, None, encode_total(41, None)),
+    "a running total from a tombstone": ("hits", ORIGIN, Op.SET, None, encode_total(-1, b"t" * 16)),
+    "delete": ("key", None, Op.DELETE, None, None),
+    "delete finally": ("sid", None, Op.FINAL, START_MS + 3_600_000, None),
+    "touch": ("sid", None, Op.TOUCH, START_MS + 120_000, None),
+    "mark": ("sid", None, Op.MARK, None, None),
+}
+BUNDLES: dict[str, tuple[BucketRules, list[str]]] = {
+    "values": (BucketRules(), ["set a value", "set a long value that expires", "delete"]),
+    "maps": (
+        BucketRules(Kind.MAP, Deletes.FINAL, 1_800_000),
+        ["set a field", "remove a field", "touch", "mark", "delete finally"],
+    ),
+    "counters": (
+        BucketRules(Kind.COUNTER),
+        ["a running total", "a running total from a tombstone"],
+    ),
+    "sets": (BucketRules(Kind.SET), ["add an element"]),
+}
+
+
+def entry_bytes(name: str, number: int = 0) -> bytes:
+    key, field, op, expires, value = ENTRIES[name]
+    return encode_entry(key, field, op, Hlc(STAMP + number), expires, value)
+
+
+def _entries() -> dict[str, object]:
+    found = {}
+    for name, (key, field, op, expires, value) in ENTRIES.items():
+        data = entry_bytes(name)
+        stub = stub_of(data, -1 if value is None else len(value))
+        found[name] = {
+            "key": key,
+            "field": field.hex() if isinstance(field, bytes) else field,
+            "op": int(op),
+            "stamp": STAMP,
+            "expires": expires,
+            "value": None if value is None else value.hex(),
+            "entry": data.hex(),
+            "stub": stub.hex(),
+            "leaf_hash": leaf_hash(stub).hex(),
+        }
+    return found
+
+
+def _leaves(names: list[str]) -> list[bytes]:
+    leaves = []
+    for number, name in enumerate(names):
+        value = ENTRIES[name][4]
+        size = -1 if value is None else len(value)
+        leaves.append(leaf_hash(stub_of(entry_bytes(name, number), size)))
+    return leaves
+
+
+def make_bundle(bucket: str, index: int = 1, previous: bytes = NO_PREVIOUS) -> Bundle:
+    rules, names = BUNDLES[bucket]
+    header = build_header(
+        network=NETWORK,
+        bucket=bucket,
+        announcement=Announcement(rules, STAMP),
+        peer=PEER,
+        epoch=EPOCH,
+        index=index,
+        previous=previous,
+        count=len(names),
+        root=merkle_root(_leaves(names)),
+        log_hlc=Hlc(STAMP + len(names) - 1),
+    )
+    entries = tuple(entry_bytes(name, number) for number, name in enumerate(names))
+    return Bundle(header, SIGNER.sign(signed_bytes(header.data)), entries)
+
+
+def _bundles() -> dict[str, object]:
+    found = {}
+    for bucket, (_, names) in BUNDLES.items():
+        bundle = make_bundle(bucket)
+        leaves = _leaves(names)
+        second = make_bundle(bucket, 2, bundle.header.hash)
+        found[bucket] = {
+            "entries": names,
+            "header": bundle.header.data.hex(),
+            "header_hash": bundle.header.hash.hex(),
+            "signed_bytes": signed_bytes(bundle.header.data).hex(),
+            "signature": bundle.signature.hex(),
+            "merkle_root": bundle.header.root.hex(),
+            "path_of_last": [part.hex() for part in inclusion_path(leaves, len(leaves) - 1)],
+            "bundle": bundle.encode().hex(),
+            "next_bundle": second.encode().hex(),
+        }
+    return found
+
+
+MESSAGES: dict[str, messages.Message] = {
+    "digest": messages.Digest(1, bytes(range(16)), b"", START_MS),
+    "digest with a base": messages.Digest(3, bytes(range(16)), bytes(16), START_MS),
+    "equal": messages.Equal(1, START_MS + 5),
+    "compare ranges": messages.Compare(
+        1, ((b"", bytes(range(16)), 3), (b"\x01\x0f", bytes(16), 0)), False, (), (), ()
+    ),
+    "compare lines": messages.Compare(
+        2, (), True, (b"\x0a",), (("values", ORIGIN, 2, b"headhead", STAMP),),
+        (("maps", ORIGIN, 1, b"headhead", STAMP), ("values", ORIGIN, 3, b"tailtail", STAMP + 1)),
+    ),
+    "want": messages.Want(7, 262_144, (("values", ORIGIN, 1, 64), ("maps", ORIGIN, 2, 2))),
+    "delta": messages.Delta(7, (make_bundle("sets").encode(),)),
+    "push": messages.Push((make_bundle("counters").encode(),)),
+    "prune": messages.Prune((ORIGIN,)),
+    "stored": messages.Stored((("values", ORIGIN, 2),)),
+    "presences": messages.Presences((b"presence",)),
+    "credentials": messages.Credentials((b"certificate",)),
+}  # fmt: skip
+
+
+def _presence() -> dict[str, object]:
+    presence = make_presence(
+        network=NETWORK,
+        peer=PEER,
+        stamp=START_MS,
+        epoch=EPOCH,
+        stance=Stance.UP,
+        name="a peer",
+        addresses=("192.0.2.7:7946", "[2001:db8::7]:7946"),
+        zone="north",
+        version="0.1",
+        sign=SIGNER.sign,
+    )
+    return {"stamp": START_MS, "data": presence.data.hex()}
+
+
+LINES = [
+    Line("values", ORIGIN, 2, b"headhead", STAMP),
+    Line("maps", ORIGIN, 1, b"headhead", STAMP),
+    Line("values", origin_of(PeerId(bytes(32)), Epoch(1)), 7, b"tailtail", Hlc(STAMP + 1)),
+]
+
+
+def _lines() -> dict[str, object]:
+    tree = LineTree(NETWORK)
+    for line in LINES:
+        tree.update(line)
+    return {
+        "lines": [
+            [line.bucket, line.origin.hex(), line.index, line.head.hex(), line.hlc]
+            for line in LINES
+        ],
+        "digest_of_none": LineTree(NETWORK).digest().hex(),
+        "digest": tree.digest().hex(),
+        "ranges": [
+            [part.prefix.hex(), part.sum.hex(), part.count]
+            for part in tree.children(b"")
+            if part.count
+        ],
+    }
+
+
+def _tokens() -> dict[str, object]:
+    parts = [(line_id(line.bucket, line.origin), line.hlc) for line in LINES]
+    return {
+        "token_key": TOKEN_KEY.hex(),
+        "line_ids": [name.hex() for name, _ in parts],
+        "of_one": write_token(parts[:1], NETWORK, TOKEN_KEY),
+        "of_all": write_token(parts, NETWORK, TOKEN_KEY),
+        "of_nothing": write_token([], NETWORK, TOKEN_KEY),
+    }
+
+
+def build() -> dict[str, object]:
+    return {
+        "format": 1,
+        "provenance": "tests/vectors/generate.py",
+        "network": NETWORK.hex(),
+        "secret_key": SIGNER.private_bytes_raw().hex(),
+        "peer": PEER.hex(),
+        "epoch": EPOCH,
+        "origin": ORIGIN.hex(),
+        "entries": _entries(),
+        "bundles": _bundles(),
+        "presence": _presence(),
+        "messages": {name: encode_message(message).hex() for name, message in MESSAGES.items()},
+        "lines": _lines(),
+        "tokens": _tokens(),
+    }
+
+
+def main() -> None:
+    if PATH.exists() and sys.argv[1:] != ["--replace"]:
+        sys.exit(f"{PATH.name} exists: golden bytes change only with the format (--replace)")
+    PATH.write_text(json.dumps(build(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

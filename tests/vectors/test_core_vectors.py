@@ -1,0 +1,134 @@
+"""The golden bytes of `core.json`, both ways: what we make is what stands there, and what stands there is what we read.
+
+Where it costs little the bytes are also checked against nothing but hashlib, Ed25519 and a CBOR decoder.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from hashlib import sha256
+from typing import Any
+
+import cbor2
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from gossipsync.core.membership.presence import is_genuine, parse_presence
+from gossipsync.core.model.bundle import parse_bundle, parse_header
+from gossipsync.core.model.entry import decode_entries, leaves_of
+from gossipsync.core.model.hlc import Hlc
+from gossipsync.core.model.ids import epoch_of, peer_of
+from gossipsync.core.replication.merkle import merkle_root, root_from_path
+from gossipsync.core.replication.tokens import read_token
+from gossipsync.core.wire.messages import decode_message, encode_message
+from tests.core._world import Authority
+from tests.vectors import generate
+
+GOLDEN: dict[str, Any] = json.loads(generate.PATH.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("section", sorted(GOLDEN))
+def test_what_is_made_today_is_what_stands_there(section: str) -> None:
+    assert json.loads(json.dumps(generate.build()[section])) == GOLDEN[section]
+
+
+@pytest.mark.parametrize("name", GOLDEN["entries"])
+def test_entries_read_as_what_they_were_made_from(name: str) -> None:
+    golden = GOLDEN["entries"][name]
+    data = bytes.fromhex(golden["entry"])
+    (entry,) = decode_entries((data,))
+    field = entry.field.hex() if isinstance(entry.field, bytes) else entry.field
+    value = None if entry.value is None else entry.value.hex()
+    assert (entry.key, field, entry.op, entry.stamp, entry.expires, value) == tuple(
+        golden[part] for part in ("key", "field", "op", "stamp", "expires", "value")
+    )
+    assert leaves_of([entry])[0].hex() == golden["leaf_hash"]
+    assert sha256(b"\0" + bytes.fromhex(golden["stub"])).hexdigest() == golden["leaf_hash"]
+    key, *_ = cbor2.loads(data)
+    assert key == golden["key"]
+
+
+@pytest.mark.parametrize("bucket", GOLDEN["bundles"])
+def test_bundles_read_verify_and_chain(bucket: str) -> None:
+    golden = GOLDEN["bundles"][bucket]
+    data = bytes.fromhex(golden["bundle"])
+    bundle = parse_bundle(data)
+    header = bundle.header
+    assert bundle.encode() == data
+    assert header == parse_header(bytes.fromhex(golden["header"]))
+    assert (header.bucket, header.index, header.network.hex()) == (bucket, 1, GOLDEN["network"])
+    assert peer_of(header.origin).hex() == GOLDEN["peer"]
+    assert epoch_of(header.origin) == GOLDEN["epoch"]
+    assert sha256(header.data).hexdigest() == golden["header_hash"] == header.hash.hex()
+    leaves = leaves_of(decode_entries(bundle.entries))
+    assert merkle_root(leaves).hex() == golden["merkle_root"] == header.root.hex()
+    path = [bytes.fromhex(part) for part in golden["path_of_last"]]
+    assert root_from_path(leaves[-1], len(leaves) - 1, len(leaves), path) == header.root
+    second = parse_bundle(bytes.fromhex(golden["next_bundle"])).header
+    assert (second.index, second.previous) == (2, header.hash)
+
+
+@pytest.mark.parametrize("bucket", GOLDEN["bundles"])
+def test_signatures_cover_domain_length_and_header(bucket: str) -> None:
+    golden = GOLDEN["bundles"][bucket]
+    header = bytes.fromhex(golden["header"])
+    signed = b"gossipsync bundle v1" + len(header).to_bytes(8, "big") + header
+    assert signed.hex() == golden["signed_bytes"]
+    key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(GOLDEN["peer"]))
+    key.verify(bytes.fromhex(golden["signature"]), signed)
+
+
+@pytest.mark.parametrize("name", GOLDEN["messages"])
+def test_messages_read_as_what_they_were_made_from(name: str) -> None:
+    payload = bytes.fromhex(GOLDEN["messages"][name])
+    assert decode_message(payload) == generate.MESSAGES[name]
+    assert encode_message(decode_message(payload)) == payload
+
+
+def test_every_type_of_message_has_a_vector() -> None:
+    types = {cbor2.loads(bytes.fromhex(payload))[0] for payload in GOLDEN["messages"].values()}
+    assert types == set(range(1, 11))
+
+
+def test_the_presence_is_genuine_and_reads_as_itself() -> None:
+    data = bytes.fromhex(GOLDEN["presence"]["data"])
+    presence, body, signature = parse_presence(data, generate.NETWORK)
+    assert is_genuine(presence, body, signature, Authority())
+    assert (presence.peer.hex(), presence.name, presence.zone) == (
+        GOLDEN["peer"],
+        "a peer",
+        "north",
+    )
+    assert presence.stamp == GOLDEN["presence"]["stamp"]
+
+
+def test_sums_of_lines_follow_from_their_hashes() -> None:
+    golden = GOLDEN["lines"]
+    total = 0
+    for bucket, origin, index, head, _ in golden["lines"]:
+        line = bucket.encode() + b"\0" + bytes.fromhex(origin)
+        line += index.to_bytes(8, "big") + bytes.fromhex(head)
+        salt = b"gossipsync lines v1" + generate.NETWORK
+        total += int.from_bytes(sha256(salt + line).digest()[:16], "big")
+    assert (total % (1 << 128)).to_bytes(16, "big").hex() == golden["digest"]
+    assert golden["digest_of_none"] == bytes(16).hex()
+
+
+@pytest.mark.parametrize(("name", "count"), [("of_one", 1), ("of_all", 3), ("of_nothing", 0)])
+def test_tokens_read_as_what_they_were_made_from(name: str, count: int) -> None:
+    text = GOLDEN["tokens"][name]
+    newest = Hlc(generate.STAMP + 100)
+    token = read_token(text, generate.NETWORK, generate.TOKEN_KEY, newest)
+    assert [line.hex() for line, _ in token.parts] == GOLDEN["tokens"]["line_ids"][:count]
+    assert [hlc for _, hlc in token.parts] == [line.hlc for line in generate.LINES[:count]]
+
+
+def test_the_generator_does_not_overwrite() -> None:
+    before = generate.PATH.read_bytes()
+    command = [sys.executable, "-m", "tests.vectors.generate"]
+    ran = subprocess.run(command, capture_output=True, text=True, cwd=generate.PATH.parents[2])
+    assert ran.returncode == 1
+    assert "--replace" in ran.stderr
+    assert generate.PATH.read_bytes() == before
