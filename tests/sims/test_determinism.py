@@ -10,9 +10,21 @@ import pytest
 from gossipsync.sim import run
 
 WORLD = {
-    **{"peers": 12, "seed": 7, "updates": 40, "writers": 3, "workload": "sessions"},
-    **{"rate": 10.0, "push": True, "membership": "on", "spread": "wan", "loss": 0.1},
-    **{"crashes": 3.0, "churn": 2.0, "skew": 500.0, "quiet": 5.0, "jitter": 0.2},
+    "peers": 12,
+    "seed": 7,
+    "updates": 40,
+    "writers": 3,
+    "workload": "sessions",
+    "rate": 10.0,
+    "push": True,
+    "membership": "on",
+    "spread": "wan",
+    "loss": 0.1,
+    "crashes": 3.0,
+    "churn": 2.0,
+    "skew": 500.0,
+    "quiet": 5.0,
+    "jitter": 0.2,
 }
 PROGRAM = f"from gossipsync.sim import run; print(run(**{WORLD!r}).trace_hash)"
 
