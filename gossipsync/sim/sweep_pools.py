@@ -6,6 +6,7 @@ Invariant: whoever leaves the loop over `rows`, by Ctrl-C too, leaves no process
 from __future__ import annotations
 
 import logging
+import re
 import signal
 from collections.abc import Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _DIAL_S: Final = 5
 _STOP_S: Final = 2.0
+_ADDRESS: Final = re.compile(r"(tcp|tls|ws|wss|ucx)://[^\s/]+:[0-9]{1,5}")
 
 
 @frozen
@@ -100,7 +102,7 @@ class DaskPool:
             for job in jobs
         ]
         try:
-            for future in as_done(futures):
+            for future in as_done(futures, loop=cluster.loop):
                 yield future.result()
         except GossipsyncError:
             raise
@@ -114,6 +116,10 @@ class DaskPool:
 
 
 def _cluster(scheduler: str) -> Client:
+    if not _ADDRESS.fullmatch(scheduler):
+        raise ConfigError(
+            f"{scheduler!r} is no scheduler's address; write --scheduler as tcp://HOST:PORT"
+        )
     try:
         from distributed import Client
     except ImportError as error:
