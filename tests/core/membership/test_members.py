@@ -69,9 +69,8 @@ def test_changes_are_told_once_newest_first() -> None:
         members.take(presence(name), 0.0)
     seq = members.seq
     members.take(presence("a", 2), 0.0)
-    members.own(presence("me"))
-    assert [item.name for _, item in members.changed_since(seq)] == ["me", "a"]
-    assert [item.name for _, item in members.changed_since(0)] == ["me", "a", "c", "b"]
+    assert [item.name for _, item in members.changed_since(seq)] == ["a"]
+    assert [item.name for _, item in members.changed_since(0)] == ["a", "c", "b"]
     assert list(members.changed_since(members.seq)) == []
 
 
@@ -107,7 +106,7 @@ def test_dialling_backs_off_and_never_gives_up() -> None:
     now_s, pauses = 0.0, []
     for _ in range(12):
         assert dialler.may_dial("a", now_s)
-        dialler.started("a")
+        dialler.started("a", is_wanted=True)
         assert not dialler.may_dial("a", now_s)
         assert dialler.dialling == 1
         dialler.failed("a", now_s)
@@ -119,7 +118,7 @@ def test_dialling_backs_off_and_never_gives_up() -> None:
     assert pauses[0] < 0.5
     assert max(pauses) <= LAST_RETRY_S * 1.5 + 0.01
     assert min(pauses[-3:]) >= LAST_RETRY_S * 0.5
-    dialler.started("a")
+    dialler.started("a", is_wanted=True)
     dialler.succeeded("a", identity("p").peer, now_s)
     assert dialler.who("a") == identity("p").peer
     assert dialler.may_dial("a", now_s + 0.3)
@@ -127,7 +126,7 @@ def test_dialling_backs_off_and_never_gives_up() -> None:
 
 def test_our_own_address_is_not_dialled_again() -> None:
     dialler = Dialler(random.Random(1))
-    dialler.started("a")
+    dialler.started("a", is_wanted=True)
     dialler.failed("a", 0.0, is_self=True)
     assert not dialler.may_dial("a", 1e9)
 
