@@ -5,6 +5,9 @@ In every round each peer opens `fanout` exchanges with different others, chosen 
 no second hop within a round. Analysis of this process: Karp, Schindelhauer, Shenker, Vöcking, "Randomized Rumor
 Spreading" (FOCS 2000): log3 N + O(log log N) rounds at fanout 1.
 
+With `--push-only` nobody pulls: the older kind of rumour mongering, log2 N + ln N rounds at fanout 1 (Pittel, "On Spreading a
+Rumor", 1987).
+
     python sims/ideal_epidemic.py --peers 100,1000,10000 --fanout 1,2,3 --loss 0,0.1,0.25 --trials 20
 """
 
@@ -35,7 +38,9 @@ def partners(rng: np.random.Generator, peers: int, fanout: int) -> np.ndarray:
     return chosen + (chosen >= np.arange(peers)[:, None])
 
 
-def spread(rng: np.random.Generator, peers: int, fanout: int, loss: float) -> list[int]:
+def spread(
+    rng: np.random.Generator, peers: int, fanout: int, loss: float, *, pulls: bool = True
+) -> list[int]:
     """How many peers have the update after each round, from before the first one on."""
     has = np.zeros(peers, dtype=bool)
     has[0] = True
@@ -46,8 +51,7 @@ def spread(rng: np.random.Generator, peers: int, fanout: int, loss: float) -> li
         others = partners(rng, peers, fanout)
         arrives = rng.random(others.shape) >= loss
         gives = arrives & has[:, None]
-        pulled = (arrives & has[others]).any(axis=1)
-        now = has | pulled
+        now = has | (arrives & has[others]).any(axis=1) if pulls else has.copy()
         now[others[gives]] = True
         has = now
         counts.append(int(has.sum()))
@@ -62,10 +66,14 @@ def rounds_to(counts: Sequence[int], peers: int) -> list[int]:
     ]
 
 
-def mean_rounds(peers: int, fanout: int, loss: float, trials: int, seed: int) -> list[float]:
+def mean_rounds(
+    peers: int, fanout: int, loss: float, trials: int, seed: int, *, pulls: bool = True
+) -> list[float]:
     """Means over so many trials, for each of the shares."""
     rng = np.random.default_rng([seed, peers, fanout, round(loss * 1000)])
-    reached = [rounds_to(spread(rng, peers, fanout, loss), peers) for _ in range(trials)]
+    reached = [
+        rounds_to(spread(rng, peers, fanout, loss, pulls=pulls), peers) for _ in range(trials)
+    ]
     return [float(mean) for mean in np.mean(reached, axis=0)]
 
 
@@ -77,6 +85,7 @@ def main() -> None:
     parser.add_argument("--loss", default="0,0.1,0.25")
     parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--push-only", action="store_true")
     given = parser.parse_args()
     print(f"{'peers':>6} {'fanout':>6} {'loss':>5} {'to 50 %':>8} {'99 %':>6} {'100 %':>6}")
     for peers, fanout, loss in product(
@@ -84,7 +93,8 @@ def main() -> None:
         map(int, given.fanout.split(",")),
         map(float, given.loss.split(",")),
     ):
-        means = mean_rounds(peers, fanout, loss, given.trials, given.seed)
+        pulls = not given.push_only
+        means = mean_rounds(peers, fanout, loss, given.trials, given.seed, pulls=pulls)
         print(
             f"{peers:>6} {fanout:>6} {loss:>5g} {means[0]:>8.2f} {means[1]:>6.2f} {means[2]:>6.2f}"
         )
