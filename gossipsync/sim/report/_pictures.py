@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _MOST_BARS: Final = 60
 _MOST_HEAT_ROWS: Final = 200
 _MOST_LINES: Final = 24
+_MOST_TICKS: Final = 8
 
 
 def infected(result: Result, samples: Samples) -> Figure:
@@ -227,6 +228,9 @@ def draw_comparison(
                 ms=3.5,
                 label=", ".join(f"{o} {_short(v)}" for o, v in zip(others, name, strict=True)),
             )
+        places = sorted({place for _, place, _ in points})
+        if len(places) <= _MOST_TICKS:
+            axes.set_xticks(places, [f"{place:g}" for place in places])
         axes.set(xlabel=_label(x), ylabel=_label(y))
         axes.set_ylim(bottom=0)
         if title:
