@@ -189,11 +189,13 @@ class Context:
         needed = {
             peer for peer in peers if peer not in link.told_credentials and peer in self.credentials
         }
-        if needed:
-            link.told_credentials |= needed
-            self.send(
-                link, Credentials(tuple(self.credentials[peer][0] for peer in sorted(needed)))
-            )
+        link.told_credentials |= needed
+        # A certificate and its head take at most `credential_bytes` + 3; the message around them is small.
+        limits = self.config.limits
+        share = max(1, limits.frame_bytes // 2 // limits.credential_bytes)
+        certificates = [self.credentials[peer][0] for peer in sorted(needed)]
+        for start in range(0, len(certificates), share):
+            self.send(link, Credentials(tuple(certificates[start : start + share])))
 
     def hang_up(self, link: Link, reason: str) -> None:
         """Close a link after what was sent before."""

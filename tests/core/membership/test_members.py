@@ -140,10 +140,9 @@ def test_a_mesh_sees_a_member_crash_and_return() -> None:
     world.run(5)
     assert states(world) == [["alive"] * 4] * 4
     world.crash(world.nodes[3])
-    world.run(1)
-    assert states(world) == [["alive"] * 3 + ["suspect"]] * 3
-    world.run(30)
-    assert states(world) == [["alive"] * 3 + ["down"]] * 3
+    suspected = [["alive"] * 3 + ["suspect"]] * 3
+    assert world.run_until(lambda: states(world) == suspected, 20.0)
+    assert world.run_until(lambda: states(world) == [["alive"] * 3 + ["down"]] * 3, 20.0)
     world.start(world.nodes[3])
     world.run(20)
     assert states(world) == [["alive"] * 4] * 4
