@@ -18,7 +18,7 @@ __all__ = ["Link", "LinkDriver"]
 
 # Beside a thread that computes, each call into the kernel costs 5 ms until Python lets us go on: so few and large ones.
 _CHUNK_BYTES: Final = 256 * 1024
-_READ_BYTES: Final = 256 * 1024
+_READ_BYTES: Final = 16 * 1024  # a TLS record: no read gives more, and each allocates as much
 _CHUNK_DEADLINE_S: Final = 15.0  # 17 kB/s; who is slower than that is not following the mesh
 _HANG_UP_DEADLINE_S: Final = 1.0  # a goodbye is worth this long
 _OVERRUN: Final = 8  # times `queue_bytes`: the core stops pushing at one, answers may exceed it
