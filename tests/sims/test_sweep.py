@@ -157,16 +157,25 @@ def _lines(path: Path) -> int:
     return len(path.read_text().splitlines()) if path.exists() else 0
 
 
-def _is_gone(group: int) -> bool:
-    """Has the last process of the group ended? The library's own tracker needs a moment after the parent."""
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
+def _living(group: int) -> list[str]:
+    """Processes of a group that still run; who has ended and was not collected yet does not count."""
+    living = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
-            os.killpg(group, 0)
-        except ProcessLookupError:
-            return True
+            state, _parent, its_group = stat.read_text().rpartition(")")[2].split()[:3]
+            if int(its_group) == group and state not in "ZX":
+                living.append(stat.with_name("cmdline").read_text())
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return living
+
+
+def _is_gone(group: int) -> bool:
+    """Has the group ended? The library's own tracker needs a moment after the parent."""
+    deadline = time.monotonic() + 20
+    while _living(group) and time.monotonic() < deadline:
         time.sleep(0.05)
-    return False
+    return not _living(group)
 
 
 def test_ctrl_c_keeps_what_is_done_and_leaves_no_process(tmp_path: Path) -> None:
