@@ -1,6 +1,6 @@
 """Sessions log in, come back and log out for good, on machines whose clocks disagree by seconds: does a logout hold?
 
-A hundred peers, twenty of them taking requests, 200 a second: logins, touches that put off expiry, and final deletes, each at
+Fifty peers, ten of them taking requests, 50 a second: logins, touches that put off expiry, and final deletes, each at
 whichever peer the request happens to reach. Clocks are up to five seconds off, drift, and are set anew now and then; a
 tenth of the frames is late or has to be sent again.
 
@@ -9,11 +9,11 @@ and in whatever order updates arrive. Staleness is the time for which an ended s
 """
 
 OPTIONS = {
-    "peers": 100,
-    "writers": 20,
+    "peers": 50,
+    "writers": 10,
     "workload": "sessions",
-    "rate": 200.0,
-    "updates": 6000,
+    "rate": 50.0,
+    "updates": 1500,
     "push": True,
     "jitter": 0.2,
     "skew": 5000.0,
