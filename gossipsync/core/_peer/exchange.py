@@ -256,8 +256,8 @@ class Exchanges:
                 # It did not get this by push: from now on push it what is fresh of this origin.
                 link.eager.add(span.origin)
                 link.lazy.discard(span.origin)
-        ctx.tell_credentials(link, {peer_of(bundle.header.origin) for bundle in bundles})
-        ctx.send(link, Delta(message.request, tuple(bundle.encode() for bundle in bundles)))
+        ctx.tell_credentials(link, {peer_of(origin) for origin, _ in bundles})
+        ctx.send(link, Delta(message.request, tuple(data for _, data in bundles)))
 
     def _sendable(self, span: Span) -> Span:
         """What is ours leaves this peer only after its commit; to whoever asks before that, we do not have it yet."""

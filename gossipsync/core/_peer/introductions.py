@@ -88,13 +88,19 @@ class Introductions:
             version=config.version,
             sign=ctx.sign,
         )
-        ctx.members.own(self._own)
+        ctx.members.own(self._own, ctx.now.mono_s)
         self._next_s = ctx.now.mono_s + ctx.refresh_s
 
     def tell(self, link: Link, batches: int = 1) -> None:
-        """What changed since this link was last told, oldest first, within a byte budget."""
+        """What changed since this link was last told, oldest first, within a byte budget.
+
+        In a sparse mesh only our own, to whom nobody else would tell it at once; see hearsay for the others.
+        """
         ctx = self._ctx
         if ctx.directory is not None:
+            return
+        if ctx.is_sparse:
+            self._tell_one(link, self._own)
             return
         room = ctx.config.limits.presence_batch_bytes * batches
         news = [
@@ -113,6 +119,25 @@ class Introductions:
         if chosen:
             ctx.tell_credentials(link, (presence.peer for presence in chosen))
             ctx.send(link, Presences(tuple(presence.data for presence in chosen)))
+
+    def _tell_one(self, link: Link, presence: Presence | None) -> None:
+        if presence is not None and presence.peer != link.peer:
+            self._ctx.tell_credentials(link, (presence.peer,))
+            self._ctx.send(link, Presences((presence.data,)))
+
+    def peer_in(self, data: bytes) -> PeerId | None:
+        """Whom a presence datum is about; None for what is none."""
+        try:
+            return parse_presence(data, self._ctx.config.network)[0].peer
+        except strict.MalformedError:
+            return None
+
+    def receive(self, link: Link, message: Presences | Credentials) -> None:
+        """Presence data, or certificates of those whose presence or bundles follow."""
+        if isinstance(message, Presences):
+            self.on_presences(link, message)
+        else:
+            self.on_credentials(link, message)
 
     def on_presences(self, link: Link, message: Presences) -> None:
         """Presence data, the sender's or others'."""
@@ -158,7 +183,7 @@ class Introductions:
             is_gone = presence.stance is Stance.LEFT
             self._put_head(f"presence/{peer_text(presence.peer)}", None if is_gone else data)
             if presence.stance is not Stance.UP or (known is None and not ctx.is_sparse):
-                self._spread(link)
+                self._spread(link, presence)
 
     def _heard_of_self(self, presence: Presence, body: bytes, signature: bytes) -> None:
         """An earlier start of ours, with a clock further ahead: go on above it, or others keep the old word."""
@@ -170,10 +195,14 @@ class Introductions:
             self._own = presence
             self.renew(self._standing.stance)
 
-    def _spread(self, source: Link | None) -> None:
+    def _spread(self, source: Link, presence: Presence) -> None:
         """Somebody came or said goodbye: pass it on at once."""
         for link in self._ctx.by_peer.values():
-            if link is not source:
+            if link is source:
+                continue
+            if self._ctx.is_sparse:
+                self._tell_one(link, presence)
+            else:
                 self.tell(link)
 
     def on_credentials(self, link: Link, message: Credentials) -> None:

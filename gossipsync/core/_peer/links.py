@@ -12,6 +12,7 @@ from attrs import define, frozen
 
 from gossipsync.core._peer.context import Context, Link
 from gossipsync.core._peer.exchange import Exchanges
+from gossipsync.core._peer.hearsay import Hearsay
 from gossipsync.core._peer.introductions import GREETING_BATCHES, Introductions
 from gossipsync.core._peer.standing import Standing
 from gossipsync.core.model.events import LinkClosed, LinkOpened
@@ -45,6 +46,7 @@ class Links:
     _ctx: Context
     _standing: Standing
     _introductions: Introductions
+    _hearsay: Hearsay
     _exchanges: Exchanges
     _greet: Callable[[Link], None]
 
@@ -62,6 +64,7 @@ class Links:
             return
         ctx.links[link_id] = link
         if not self._standing.is_up or len(ctx.links) > ctx.config.limits.links:
+            self._hearsay.introduce(link)
             ctx.hang_up(link, "closing" if not self._standing.is_up else Reason.LIMIT)
             return
         former = ctx.by_peer.get(remote.peer)
@@ -109,9 +112,11 @@ class Links:
             member.hello_name = link.name
             ctx.judge(member)
         ctx.emit(LinkOpened(link.id, link.peer, link.name))
-        self._introductions.tell(link, batches=GREETING_BATCHES)
+        if not ctx.is_sparse:
+            self._introductions.tell(link, batches=GREETING_BATCHES)
         self._greet(link)
         if link.is_dialer:  # an exchange serves both ends
+            self._hearsay.open(link)
             self._exchanges.start(link)
         self._standing.update()
 
@@ -122,6 +127,7 @@ class Links:
         if link is None:
             return
         ctx.fetcher.drop_link(link_id)
+        self._hearsay.link_down(link_id)
         ctx.emit(LinkClosed(link_id, link.peer, reason))
         if ctx.by_peer.get(link.peer) is not link:
             return

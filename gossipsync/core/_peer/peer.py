@@ -12,6 +12,7 @@ from gossipsync.core._peer.commits import Commits
 from gossipsync.core._peer.concern import Concern
 from gossipsync.core._peer.context import Context, Link
 from gossipsync.core._peer.exchange import Exchanges
+from gossipsync.core._peer.hearsay import Hearsay
 from gossipsync.core._peer.ingest import Ingest
 from gossipsync.core._peer.introductions import Introductions
 from gossipsync.core._peer.links import LinkPeer, Links
@@ -56,10 +57,13 @@ from gossipsync.core.wire.messages import (
     Delta,
     Digest,
     Equal,
+    Known,
     Message,
+    Page,
     Presences,
     Prune,
     Push,
+    Seek,
     Stored,
     Want,
     decode_message,
@@ -119,10 +123,11 @@ class Peer:
         self._exchanges = Exchanges(ctx, self._ingest, self._commits.stored)
         self._standing = Standing(ctx)
         self._introductions = Introductions(ctx, self._standing, self._commits.put_head)
+        self._hearsay = hearsay = Hearsay(ctx, self._introductions)
         self._links = Links(
-            ctx, self._standing, self._introductions, self._exchanges, self._commits.greet
+            ctx, self._standing, self._introductions, hearsay, self._exchanges, self._commits.greet
         )
-        self._rounds = Rounds(ctx, self._standing, self._introductions, self._exchanges)
+        self._rounds = Rounds(ctx, self._standing, self._introductions, hearsay, self._exchanges)
         self._writing = Writing(ctx, sealer, self._commits)
         self._concern = Concern(ctx, self._commits, self._writing, self._rounds)
         self._report = Report(ctx, self._standing, self._introductions, self._rounds, self._commits)
@@ -326,10 +331,10 @@ class Peer:
                 self._exchanges.on_want(link, message)
             case Prune():
                 self._commits.on_prune(link, message)
-            case Presences():
-                self._introductions.on_presences(link, message)
-            case Credentials():
-                self._introductions.on_credentials(link, message)
+            case Presences() | Credentials():
+                self._introductions.receive(link, message)
+            case Known() | Seek() | Page():
+                self._hearsay.receive(link, message)
 
     # -- the application speaks ------------------------------------------------------------------------------
 
@@ -391,11 +396,7 @@ class Peer:
     def next_deadline(self) -> float | None:
         """When to call `handle_deadline()` (or just `drain()`), in monotonic seconds."""
         ctx = self._ctx
-        moments = [
-            self._rounds.next_s,
-            self._commits.next_deadline(),
-            ctx.fetcher.next_deadline(),
-        ]
+        moments = [self._rounds.next_s, self._commits.next_deadline(), ctx.fetcher.next_deadline()]
         for replica in ctx.replicas.values():
             due_ms = replica.next_sweep_ms()
             if due_ms is not None:

@@ -12,6 +12,7 @@ from attrs import define
 
 from gossipsync.core._peer.context import Context, Link
 from gossipsync.core._peer.exchange import Exchanges
+from gossipsync.core._peer.hearsay import Hearsay
 from gossipsync.core._peer.introductions import Introductions
 from gossipsync.core._peer.standing import Standing
 from gossipsync.core.membership.dialling import view_size
@@ -26,7 +27,7 @@ _FORGET_EVERY: Final = 100
 """Every so many rounds the addresses that nobody names any more are forgotten."""
 _REACH_AT_ONCE: Final = 16
 """Dials for one write's acks at a time: each is a TLS handshake at both ends."""
-_SURPLUS_S: Final = 5.0
+_SURPLUS_S: Final = 2.0
 """Intervals that a transient link lives."""
 _SILENT_S: Final = 10.0
 """Intervals (at least as many seconds) after which a silent link is asked whether it lives."""
@@ -39,6 +40,7 @@ class Rounds:
     _ctx: Context
     _standing: Standing
     _introductions: Introductions
+    _hearsay: Hearsay
     _exchanges: Exchanges
     seeds: tuple[str, ...] = ()
     """What the configured seeds resolve to."""
@@ -62,13 +64,20 @@ class Rounds:
         self._count += 1
         if ctx.directory is None:
             self._introductions.renew_if_due()
-            for member in ctx.members:
-                ctx.judge(member)
+            self._judge()
         self._drop_dead_links()
         if self._standing.is_up:
             self._gossip()
             self._keep_links()
         self._standing.update()
+
+    def _judge(self) -> None:
+        """Look at everybody; in a large mesh at those whose silence may have lasted long enough."""
+        ctx = self._ctx
+        members = ctx.members
+        again_s = max(ctx.config.gossip_interval_s, ctx.refresh_s / 4)
+        for member in members.due(ctx.now.mono_s, again_s) if ctx.is_sparse else members:
+            ctx.judge(member)
 
     def _gossip(self) -> None:
         """Talk with random partners: over their links, or over a transient one."""
@@ -78,7 +87,7 @@ class Rounds:
                 self._talk_with(peer, address)
             self.last_s = ctx.now.mono_s
             return
-        others = [member.peer for member in ctx.members if member.state in ("alive", "suspect")]
+        others = ctx.members.present
         for peer in ctx.rng.sample(others, min(ctx.config.fanout, len(others))):
             link = ctx.by_peer.get(peer)
             if link is not None:
@@ -97,7 +106,10 @@ class Rounds:
 
     def exchange(self, link: Link) -> None:
         """Presence that changed, then a digest."""
-        self._introductions.tell(link)
+        if self._ctx.is_sparse:
+            self._hearsay.open(link)
+        else:
+            self._introductions.tell(link)
         self._exchanges.start(link)
 
     def _drop_dead_links(self) -> None:
@@ -129,15 +141,15 @@ class Rounds:
                 if peer not in ctx.by_peer:
                     self.dial(address, peer, is_wanted=True)
             return
-        lacking = [
-            member.peer
-            for member in ctx.members
-            if not member.is_linked and member.state not in ("left", "away")
-        ]
         missing = self._view() - len(ctx.by_peer) - ctx.dialler.dialling
         if ctx.is_sparse:
-            alive = [peer for peer in lacking if self._state_of(peer) == "alive"]
-            lacking = ctx.rng.sample(alive, min(len(alive), max(0, missing)))
+            lacking = self._chosen(missing)
+        else:
+            lacking = [
+                member.peer
+                for member in ctx.members
+                if not member.is_linked and member.state not in ("left", "away")
+            ]
         for peer in lacking:
             self._dial_member(peer, is_wanted=True)
         if missing > 0 or not ctx.by_peer or self._count % _LOST_EVERY == 0:
@@ -152,9 +164,20 @@ class Rounds:
             for peer in ctx.rng.sample(away, min(1, len(away))):
                 self._dial_member(peer, is_wanted=True)
 
-    def _state_of(self, peer: PeerId) -> str:
-        member = self._ctx.members.find(peer)
-        return "left" if member is None else member.state
+    def _chosen(self, missing: int) -> list[PeerId]:
+        """As many members without a link as the view misses, at random."""
+        ctx = self._ctx
+        present = ctx.members.present
+        # Drawn with some to spare for those already linked: looking through all would cost as much as the mesh is large.
+        drawn = ctx.rng.sample(present, min(len(present), 2 * missing)) if missing > 0 else []
+        found = [
+            peer
+            for peer in drawn
+            if (member := ctx.members.find(peer)) is not None
+            and not member.is_linked
+            and member.state == "alive"
+        ]
+        return found[:missing]
 
     def reach(self, count: int, *, without: set[PeerId]) -> None:
         """Open transient links to so many members that are not linked yet."""

@@ -8,6 +8,8 @@ Invariant: of one peer's presence data the newest stamp is kept, and never an ol
 from __future__ import annotations
 
 from collections.abc import Iterator
+from heapq import heappush, heapreplace
+from itertools import islice
 from typing import Final
 
 from attrs import define
@@ -22,6 +24,9 @@ DOWN_AFTER: Final = 5.0
 _REFRESH_SHARE: Final = 8
 """Members per second of refresh interval: keeps presence traffic level as the mesh grows."""
 _LEAST_REFRESH: Final = 2.0
+_PRESENT: Final = frozenset({"alive", "suspect"})
+SHORT_BYTES: Final = 8
+"""Bytes of a key by which peers name members to each other in passing."""
 
 
 def refresh_s(members: int, gossip_interval_s: float) -> float:
@@ -77,7 +82,11 @@ class Members:
         self._limit = limit
         self._members: dict[PeerId, Member] = {}
         self._left = 0
-        self._recent: dict[PeerId, int] = {}
+        self._recent: dict[PeerId, tuple[int, float]] = {}
+        self._short: dict[bytes, PeerId] = {}
+        self._present: list[PeerId] = []
+        self._places: dict[PeerId, int] = {}
+        self._due: list[tuple[float, PeerId]] = []
         self._own: Presence | None = None
         self.seq = 0
         """Presence changes so far."""
@@ -102,6 +111,36 @@ class Members:
         """Note the state that a member was judged to be in."""
         self._left += (state == "left") - (member.state == "left")
         member.state = state
+        if state in _PRESENT:
+            self._arrive(member.peer)
+        else:
+            self._depart(member.peer)
+
+    def _arrive(self, peer: PeerId) -> None:
+        if peer not in self._places:
+            self._places[peer] = len(self._present)
+            self._present.append(peer)
+
+    def _depart(self, peer: PeerId) -> None:
+        place = self._places.pop(peer, None)
+        if place is None:
+            return
+        last = self._present.pop()
+        if last != peer:
+            self._present[place] = last
+            self._places[last] = place
+
+    @property
+    def present(self) -> list[PeerId]:
+        """Members that may be there: alive or suspect, in no order. Not to be changed."""
+        return self._present
+
+    def due(self, now_s: float, again_s: float) -> Iterator[Member]:
+        """Members whose state may have changed by silence alone; each is asked for again after at most `again_s`."""
+        while self._due and self._due[0][0] <= now_s:
+            _, peer = self._due[0]
+            heapreplace(self._due, (now_s + again_s, peer))
+            yield self._members[peer]
 
     def heard(self, peer: PeerId, now_s: float) -> Member | None:
         """A peer has shown itself on its own link. None where there is no room for another member."""
@@ -110,6 +149,9 @@ class Members:
             if len(self._members) >= self._limit:
                 return None
             member = self._members[peer] = Member(peer, now_s)
+            self._short[peer[:SHORT_BYTES]] = peer
+            self._arrive(peer)
+            heappush(self._due, (now_s, peer))
         member.heard_s = now_s
         member.was_lost = False
         return member
@@ -126,24 +168,63 @@ class Members:
         member = self.heard(presence.peer, now_s)
         if member is not None:
             member.presence = presence
-            self.seq += 1
-            self._recent.pop(presence.peer, None)
-            self._recent[presence.peer] = self.seq
+            self._note(presence.peer, now_s)
         return member
 
-    def own(self, presence: Presence) -> None:
+    def own(self, presence: Presence, now_s: float) -> None:
         """Our own newest presence, to be told like any other."""
         self._own = presence
+        self._short[presence.peer[:SHORT_BYTES]] = presence.peer
+        self._note(presence.peer, now_s)
+
+    def _note(self, peer: PeerId, now_s: float) -> None:
         self.seq += 1
-        self._recent.pop(presence.peer, None)
-        self._recent[presence.peer] = self.seq
+        self._recent.pop(peer, None)
+        self._recent[peer] = (self.seq, now_s)
+
+    def presence_of(self, peer: PeerId) -> Presence | None:
+        """A peer's presence, our own included."""
+        if self._own is not None and peer == self._own.peer:
+            return self._own
+        member = self._members.get(peer)
+        return None if member is None else member.presence
+
+    def by_short(self, short: bytes) -> PeerId | None:
+        """The peer whose key begins so."""
+        return self._short.get(short)
+
+    def stamp_of(self, short: bytes) -> int:
+        """Stamp of the presence known of the peer whose key begins so; 0 for none."""
+        peer = self._short.get(short)
+        presence = None if peer is None else self.presence_of(peer)
+        return 0 if presence is None else presence.stamp
+
+    def changed_within(self, since_s: float, limit: int) -> Iterator[Presence]:
+        """Presence that changed since a moment, newest first."""
+        for peer in islice(reversed(self._recent), limit):
+            if self._recent[peer][1] < since_s:
+                return
+            presence = self.presence_of(peer)
+            assert presence is not None, "only presences are noted as changed"
+            yield presence
+
+    def from_key(self, after: bytes, room_bytes: int) -> list[Presence]:
+        """Presence data in the order of their peers' keys behind `after`, at least one if there is any."""
+        chosen: list[Presence] = []
+        for peer in sorted(peer for peer in self._recent if peer > after):
+            presence = self.presence_of(peer)
+            assert presence is not None, "only presences are noted as changed"
+            room_bytes -= len(presence.data)
+            if room_bytes < 0 and chosen:
+                break
+            chosen.append(presence)
+        return chosen
 
     def changed_since(self, seq: int) -> Iterator[tuple[int, Presence]]:
         """(sequence number, presence) of what changed after `seq`, newest first."""
         for peer in reversed(self._recent):
-            if self._recent[peer] <= seq:
+            if self._recent[peer][0] <= seq:
                 return
-            member = self._members.get(peer)
-            presence = self._own if member is None else member.presence
+            presence = self.presence_of(peer)
             assert presence is not None, "only presences are noted as changed"
-            yield self._recent[peer], presence
+            yield self._recent[peer][0], presence

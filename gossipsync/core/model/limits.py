@@ -57,6 +57,8 @@ class Limits:
     """One presence datum."""
     presence_batch_bytes: int = 8 << 10
     """Presence carried beside one exchange."""
+    known_rows: int = 512
+    """Peers named or asked for in one message: more than change in a mesh of any size while news spreads."""
     credential_bytes: int = 12 << 10
     """One certificate: 64 bucket patterns of 128 bytes, and X.509 around them."""
     exchanges_per_link: int = 4

@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from gossipsync.core.model.bundle import Bundle
 from gossipsync.core.model.ids import Origin
 from gossipsync.core.replication.lines import LineKey
 from gossipsync.core.replication.logs import Log, LogBook
@@ -37,19 +36,20 @@ class Span(NamedTuple):
 
 def build_delta(
     logs: LogBook, spans: Sequence[Span], budget_bytes: int, ordering: str
-) -> list[Bundle]:
-    """The bundles of the spans that fit the budget, at least one if any is held."""
-    chosen: list[Bundle] = []
+) -> list[tuple[Origin, bytes]]:
+    """The bundles of the spans that fit the budget with their origins, at least one if any is held."""
+    chosen: list[tuple[Origin, bytes]] = []
     used = 0
-    for bundle in _in_order(logs, spans, ordering):
-        used += bundle.size_bytes
+    for log, index in _in_order(logs, spans, ordering):
+        data = log.encoded(index)
+        used += len(data)
         if chosen and used > budget_bytes:
             break
-        chosen.append(bundle)
+        chosen.append((log.origin, data))
     return chosen
 
 
-def _in_order(logs: LogBook, spans: Sequence[Span], ordering: str) -> Iterator[Bundle]:
+def _in_order(logs: LogBook, spans: Sequence[Span], ordering: str) -> Iterator[tuple[Log, int]]:
     runs = [
         (log, span.first, min(span.last, log.index))
         for span in spans
@@ -59,20 +59,20 @@ def _in_order(logs: LogBook, spans: Sequence[Span], ordering: str) -> Iterator[B
     if ordering == "depth":
         runs.sort(key=lambda run: run[1] - run[2])
         for log, first, last in runs:
-            yield from (log.bundle(index) for index in range(first, last + 1))
+            yield from ((log, index) for index in range(first, last + 1))
         return
     if ordering == "mixed":
         short = [run for run in runs if run[2] - run[1] < _SHORT]
         runs = [run for run in runs if run[2] - run[1] >= _SHORT]
         for log, first, last in short:
-            yield from (log.bundle(index) for index in range(first, last + 1))
+            yield from ((log, index) for index in range(first, last + 1))
     yield from _in_turn(runs)
 
 
-def _in_turn(runs: Sequence[tuple[Log, int, int]]) -> Iterator[Bundle]:
+def _in_turn(runs: Sequence[tuple[Log, int, int]]) -> Iterator[tuple[Log, int]]:
     queue = deque(runs)
     while queue:
         log, index, last = queue.popleft()
-        yield log.bundle(index)
+        yield log, index
         if index < last:
             queue.append((log, index + 1, last))

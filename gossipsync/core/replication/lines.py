@@ -109,6 +109,8 @@ class LineTree:
 
     def lines_in(self, prefix: Prefix) -> list[Line]:
         """All lines of a range."""
+        if not prefix:
+            return [self._lines[key][0] for key in sorted(self._lines)]
         if len(prefix) == DEPTH:
             return [self._lines[key][0] for key in sorted(self._leaves.get(prefix, ()))]
         found: list[Line] = []

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from attrs import define, field
 
+from gossipsync.core.model import strict
 from gossipsync.core.model.bundle import NO_PREVIOUS, Bundle, Header, parse_header
 from gossipsync.core.model.hlc import ZERO, Hlc
 from gossipsync.core.model.ids import NetworkId, Origin, PeerId
@@ -40,10 +41,10 @@ class Log:
         """The log as a line of the vector."""
         return Line(self.bucket, self.origin, self.index, self.head[:HEAD_BYTES], self.hlc)
 
-    def bundle(self, index: int) -> Bundle:
-        """A kept bundle by its number, 1 to `index`."""
+    def encoded(self, index: int) -> bytes:
+        """A kept bundle by its number, 1 to `index`, as it was received."""
         header, signature, entries = self.bundles[index - 1]
-        return Bundle(parse_header(header), signature, entries)
+        return strict.encode((header, signature, strict.encode(entries)))
 
     def header(self, index: int) -> Header:
         """A kept header by its number."""

@@ -22,7 +22,15 @@ WireSpan = tuple[str, bytes, int, int]
 """(bucket, origin, first, last)."""
 WireStored = tuple[str, bytes, int]
 """(bucket, origin, index)."""
+WireKnown = tuple[bytes, int]
+"""(first 8 bytes of a peer's key, stamp of its presence): 16 bytes."""
+WireSought = tuple[bytes, bool]
+"""(first 8 bytes of a peer's key, is its certificate needed?): 9 bytes."""
 
+SHORT_KEY_BYTES: Final = 8
+_STAMP_BYTES: Final = 8
+_KNOWN_BYTES: Final = SHORT_KEY_BYTES + _STAMP_BYTES
+_SOUGHT_BYTES: Final = SHORT_KEY_BYTES + 1
 _MAX_INT: Final = 1 << 63
 
 
@@ -118,7 +126,46 @@ class Credentials:
     certificates: tuple[bytes, ...]
 
 
-Message = Digest | Equal | Compare | Want | Delta | Push | Prune | Stored | Presences | Credentials
+@frozen
+class Known:
+    """Whom I have heard of lately, in a sparse mesh, and how many members I know."""
+
+    members: int
+    is_answer: bool
+    """Then it names only what the other did not."""
+    rows: tuple[WireKnown, ...]
+
+
+@frozen
+class Seek:
+    """Asks for presence data: of these peers, or (`after`) of all in the order of their keys from there on."""
+
+    rows: tuple[WireSought, ...]
+    after: bytes | None
+
+
+@frozen
+class Page:
+    """Presence data in the order of their peers' keys, answering a Seek with `after`; empty behind the last."""
+
+    data: tuple[bytes, ...]
+
+
+Message = (
+    Digest
+    | Equal
+    | Compare
+    | Want
+    | Delta
+    | Push
+    | Prune
+    | Stored
+    | Presences
+    | Credentials
+    | Known
+    | Seek
+    | Page
+)
 
 
 def encode_message(message: Message) -> bytes:
@@ -148,6 +195,13 @@ def _parts(message: Message) -> tuple[object, ...]:
             return (9, data)
         case Credentials(certificates):
             return (10, certificates)
+        case Known(members, is_answer, known):
+            packed = (key + stamp.to_bytes(_STAMP_BYTES, "big") for key, stamp in known)
+            return (11, members, is_answer, b"".join(packed))
+        case Seek(sought, after):
+            return (12, b"".join(key + bytes((flag,)) for key, flag in sought), after)
+        case Page(data):
+            return (13, data)
     assert_never(message)
 
 
@@ -194,6 +248,18 @@ def decode_message(payload: bytes) -> Message:
             return Presences(_byte_strings(data))
         case (10, tuple(certificates)):
             return Credentials(_byte_strings(certificates))
+        case _:
+            return _membership(parts)
+
+
+def _membership(parts: tuple[object, ...]) -> Message:
+    match parts:
+        case (11, int(members), bool(is_answer), bytes(packed)):
+            return Known(_count(members), is_answer, _known(packed))
+        case (12, bytes(packed), bytes() | None as after) if after is None or len(after) in (0, 32):
+            return Seek(_sought(packed), after)
+        case (13, tuple(data)):
+            return Page(_byte_strings(data))
         case _:
             pass
     raise strict.MalformedError("not a message known here")
@@ -251,6 +317,27 @@ def _stored(groups: tuple[object, ...]) -> tuple[WireStored, ...]:
             case _:
                 raise strict.MalformedError("not a stored line")
     return tuple(stored)
+
+
+def _known(packed: bytes) -> tuple[WireKnown, ...]:
+    if len(packed) % _KNOWN_BYTES:
+        raise strict.MalformedError("not rows of known peers")
+    return tuple(
+        (
+            packed[at : at + SHORT_KEY_BYTES],
+            int.from_bytes(packed[at + SHORT_KEY_BYTES : at + _KNOWN_BYTES], "big"),
+        )
+        for at in range(0, len(packed), _KNOWN_BYTES)
+    )
+
+
+def _sought(packed: bytes) -> tuple[WireSought, ...]:
+    if len(packed) % _SOUGHT_BYTES or any(flag > 1 for flag in packed[8::_SOUGHT_BYTES]):
+        raise strict.MalformedError("not rows of sought peers")
+    return tuple(
+        (packed[at : at + SHORT_KEY_BYTES], packed[at + SHORT_KEY_BYTES] == 1)
+        for at in range(0, len(packed), _SOUGHT_BYTES)
+    )
 
 
 def _ranges(rows: tuple[object, ...]) -> tuple[WireRange, ...]:

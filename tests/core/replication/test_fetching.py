@@ -40,7 +40,8 @@ def test_a_delta_is_a_gap_free_prefix_at_any_budget(
 ) -> None:
     book = book_of(have)
     spans = [Span(*key, first + 1, 99) for key, first in zip(KEYS, lack, strict=True)]
-    bundles = build_delta(book, spans, budget, ordering)
+    delta = build_delta(book, spans, budget, ordering)
+    bundles = [parse_bundle(data) for _, data in delta]
     missing = sum(max(0, length - first) for length, first in zip(have, lack, strict=True))
     assert bool(bundles) == bool(missing)
     position = dict(zip(KEYS, lack, strict=True))
@@ -48,7 +49,8 @@ def test_a_delta_is_a_gap_free_prefix_at_any_budget(
         key = (bundle.header.bucket, bundle.header.origin)
         position[key] += 1
         assert bundle.header.index == position[key]
-    size = sum(bundle.size_bytes for bundle in bundles)
+    assert [origin for origin, _ in delta] == [bundle.header.origin for bundle in bundles]
+    size = sum(len(data) for _, data in delta)
     assert size <= budget or len(bundles) == 1
     if len(bundles) < missing:
         assert size + max(len(data) for log in LOGS for data in log) + 200 > budget
@@ -56,8 +58,8 @@ def test_a_delta_is_a_gap_free_prefix_at_any_budget(
 
 def test_mixed_order_sends_short_logs_first() -> None:
     spans = [Span(*KEYS[0], 1, 25), Span(*KEYS[1], 25, 25), Span(*KEYS[2], 1, 25)]
-    bundles = build_delta(book_of([25, 25, 25]), spans, 1 << 20, "mixed")
-    assert [bundle.header.origin for bundle in bundles[:4]] == [
+    delta = build_delta(book_of([25, 25, 25]), spans, 1 << 20, "mixed")
+    assert [origin for origin, _ in delta[:4]] == [
         AUTHORS[1].origin,
         AUTHORS[0].origin,
         AUTHORS[2].origin,
@@ -95,9 +97,9 @@ class Members:
         number = self.rng.choice(list(self.asked))
         link, spans = self.asked.pop(number)
         assert self.fetcher.answered(link, number) == spans
-        bundles = build_delta(self.books[link], spans, self.rng.choice((1, 500, 9_999)), "mixed")
-        for bundle in bundles:
-            self.take(link, bundle)
+        delta = build_delta(self.books[link], spans, self.rng.choice((1, 500, 9_999)), "mixed")
+        for _, data in delta:
+            self.take(link, parse_bundle(data))
 
     def take(self, link: LinkId, bundle: Bundle) -> None:
         key = (bundle.header.bucket, bundle.header.origin)
