@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 KINDS: Final = {
     "digest": ("digest", "equal", "compare", "want"),
     "delta": ("delta", "push"),
-    "membership": ("presences", "credentials", "known", "seek"),
+    "membership": ("presences", "credentials", "known", "seek", "page"),
     "other": ("prune", "stored"),
 }
 """Message kinds as the result adds them up."""
