@@ -28,8 +28,6 @@ class _Behind:
 
     have: dict[LinkId, int] = field(factory=dict)
     """How far each member is known to have it."""
-    not_before_s: float = 0.0
-    """Ask for nothing before this moment: the next bundle is ahead of the skew bound."""
 
 
 @define
@@ -46,6 +44,8 @@ class Fetcher:
         self._logs = logs
         self._limits = limits
         self._behind: dict[LineKey, _Behind] = {}
+        self._postponed: dict[LineKey, float] = {}
+        """Lines that are not asked for before a moment: their next bundle is ahead of the skew bound."""
         self._claims: dict[LinkId, int] = {}
         self._requests: dict[int, _Request] = {}
         self._next_request = 1
@@ -115,9 +115,8 @@ class Fetcher:
 
     def postpone(self, key: LineKey, until_s: float) -> None:
         """Ask for nothing of this line before a moment; it is not an error to be early."""
-        behind = self._behind.get(key)
-        if behind is not None:
-            behind.not_before_s = until_s
+        if key in self._behind:
+            self._postponed[key] = until_s
 
     def give_up(self, link: LinkId, key: LineKey) -> None:
         """This member cannot give us more of a line (its branch, or its data, is not acceptable)."""
@@ -131,6 +130,7 @@ class Fetcher:
         self._claims[link] -= 1
         if not behind.have:
             del self._behind[key]
+            self._postponed.pop(key, None)
             self._drop_early(key)
 
     # -- early bundles ---------------------------------------------------------------------------------------
@@ -191,7 +191,7 @@ class Fetcher:
     def next_deadline(self) -> float | None:
         """When a request will be late, or a postponed line may be asked for again."""
         moments = [request.deadline_s for request in self._requests.values()]
-        moments += [behind.not_before_s for behind in self._behind.values() if behind.not_before_s]
+        moments += self._postponed.values()
         return min(moments, default=None)
 
     def plan(self, now_s: float) -> list[tuple[LinkId, int, list[Span]]]:
@@ -203,10 +203,15 @@ class Fetcher:
             for span in request.spans:
                 taken.setdefault(span.key, []).append(span)
         asked: dict[LinkId, list[Span]] = {}
+        for key in [key for key, until_s in self._postponed.items() if until_s <= now_s]:
+            del self._postponed[key]
+        free = {link for link in self._claims if busy.get(link, 0) < REQUESTS_PER_LINK}
         for key, behind in self._behind.items():
-            if behind.not_before_s > now_s:
+            free = {link for link in free if len(asked.get(link, ())) < self._limits.wanted_lines}
+            if not free:
+                break  # else every message of a long catch-up would go through all lines that are behind
+            if key in self._postponed:
                 continue
-            behind.not_before_s = 0.0
             for link, span in self._spans_for(key, behind, taken.get(key, []), busy, asked):
                 asked.setdefault(link, []).append(span)
         for (link, key, index), was_asked in self._doubted.items():
