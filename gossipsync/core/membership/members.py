@@ -82,7 +82,8 @@ class Members:
         self._limit = limit
         self._members: dict[PeerId, Member] = {}
         self._left = 0
-        self._recent: dict[PeerId, tuple[int, float]] = {}
+        self._recent: dict[PeerId, tuple[int, float, Presence]] = {}
+        self._stamps: dict[bytes, int] = {}
         self._short: dict[bytes, PeerId] = {}
         self._present: list[PeerId] = []
         self._places: dict[PeerId, int] = {}
@@ -168,19 +169,20 @@ class Members:
         member = self.heard(presence.peer, now_s)
         if member is not None:
             member.presence = presence
-            self._note(presence.peer, now_s)
+            self._note(presence, now_s)
         return member
 
     def own(self, presence: Presence, now_s: float) -> None:
         """Our own newest presence, to be told like any other."""
         self._own = presence
         self._short[presence.peer[:SHORT_BYTES]] = presence.peer
-        self._note(presence.peer, now_s)
+        self._note(presence, now_s)
 
-    def _note(self, peer: PeerId, now_s: float) -> None:
+    def _note(self, presence: Presence, now_s: float) -> None:
         self.seq += 1
-        self._recent.pop(peer, None)
-        self._recent[peer] = (self.seq, now_s)
+        self._recent.pop(presence.peer, None)
+        self._recent[presence.peer] = (self.seq, now_s, presence)
+        self._stamps[presence.peer[:SHORT_BYTES]] = presence.stamp
 
     def presence_of(self, peer: PeerId) -> Presence | None:
         """A peer's presence, our own included."""
@@ -195,25 +197,20 @@ class Members:
 
     def stamp_of(self, short: bytes) -> int:
         """Stamp of the presence known of the peer whose key begins so; 0 for none."""
-        peer = self._short.get(short)
-        presence = None if peer is None else self.presence_of(peer)
-        return 0 if presence is None else presence.stamp
+        return self._stamps.get(short, 0)
 
     def changed_within(self, since_s: float, limit: int) -> Iterator[Presence]:
         """Presence that changed since a moment, newest first."""
-        for peer in islice(reversed(self._recent), limit):
-            if self._recent[peer][1] < since_s:
+        for _, changed_s, presence in islice(reversed(self._recent.values()), limit):
+            if changed_s < since_s:
                 return
-            presence = self.presence_of(peer)
-            assert presence is not None, "only presences are noted as changed"
             yield presence
 
     def from_key(self, after: bytes, room_bytes: int) -> list[Presence]:
         """Presence data in the order of their peers' keys behind `after`, at least one if there is any."""
         chosen: list[Presence] = []
         for peer in sorted(peer for peer in self._recent if peer > after):
-            presence = self.presence_of(peer)
-            assert presence is not None, "only presences are noted as changed"
+            presence = self._recent[peer][2]
             room_bytes -= len(presence.data)
             if room_bytes < 0 and chosen:
                 break
@@ -222,9 +219,7 @@ class Members:
 
     def changed_since(self, seq: int) -> Iterator[tuple[int, Presence]]:
         """(sequence number, presence) of what changed after `seq`, newest first."""
-        for peer in reversed(self._recent):
-            if self._recent[peer][0] <= seq:
+        for changed, _, presence in reversed(self._recent.values()):
+            if changed <= seq:
                 return
-            presence = self.presence_of(peer)
-            assert presence is not None, "only presences are noted as changed"
-            yield self._recent[peer][0], presence
+            yield changed, presence
