@@ -53,6 +53,20 @@ def test_any_budget_brings_everything() -> None:
     assert world.run_until(lambda: len(world.nodes[1].pairs()) == 40, 60.0)
 
 
+def test_nobody_is_ready_after_a_comparison_that_was_cut() -> None:
+    world = World(1, limits=Limits(digest_lines=20))
+    writer = world.nodes[0]
+    for number in range(90):
+        writer.put("k", number, bucket=f"bucket {number}")
+    world.run(1)
+    joiner = world.add()
+    world.start(joiner)
+    assert world.run_until(lambda: joiner.up.state == "ready", 30.0)
+    assert joiner.up.is_synced()
+    assert len(joiner.up.vector()) == 90
+    assert joiner.up.digest == writer.up.digest
+
+
 def test_certificates_that_come_before_a_delta_fit_their_frames() -> None:
     """Three hundred origins with large certificates in one delta."""
     stage = Stage()

@@ -40,6 +40,8 @@ class Exchange:
     sum: bytes = b""
     """What stood for our lines when we opened it."""
     seq: int = 0
+    is_cut: bool = False
+    """Did a step of it hold less than there was to compare?"""
 
 
 @define(eq=False)

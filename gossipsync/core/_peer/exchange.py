@@ -35,6 +35,8 @@ class _Step:
 
     limit: int
     room: int = field(init=False)
+    is_cut: bool = False
+    """Was there more to compare than one step holds?"""
     ranges: list[Range] = field(factory=list)
     asked: list[bytes] = field(factory=list)
     lines: list[Line] = field(factory=list)
@@ -46,16 +48,21 @@ class _Step:
     def descend(self, ranges: list[Range]) -> None:
         if len(self.ranges) + len(ranges) <= self.limit:
             self.ranges += ranges
+        else:
+            self.is_cut = True
 
     def ask(self, prefix: bytes, lines: list[Line]) -> None:
         if len(lines) <= self.room and len(self.asked) < self.limit:
             self.room -= len(lines)
             self.asked.append(prefix)
             self.lines += lines
+        else:
+            self.is_cut = True
 
     def answer(self, lines: Iterable[Line]) -> None:
         for line in lines:
             if self.room <= 0:
+                self.is_cut = True
                 return
             self.room -= 1
             self.answers.append(line)
@@ -68,6 +75,7 @@ class _Step:
             tuple(self.asked),
             tuple(self.lines),
             tuple(self.answers),
+            self.is_cut,
         )
 
 
@@ -163,7 +171,8 @@ class Exchanges:
     def on_compare(self, link: Link, message: Compare) -> None:
         """One step: note where the other is ahead, answer where we are, and descend where sums differ."""
         ctx = self._ctx
-        if message.exchange not in link.exchanges:
+        exchange = link.exchanges.get(message.exchange)
+        if exchange is None:
             ctx.refuse(link, Reason.UNSOLICITED, "a comparison in no exchange")
             return
         limit = ctx.config.limits.digest_lines
@@ -184,9 +193,11 @@ class Exchanges:
         answer = step.message(message.exchange)
         if not message.is_last:
             ctx.send(link, answer)
+        exchange.is_cut |= step.is_cut or message.is_cut
         if message.is_last or answer.is_last:
             del link.exchanges[message.exchange]
-            link.was_compared = True
+            # What did not fit one step is compared in a later exchange: until then we cannot know what we lack.
+            link.was_compared |= not exchange.is_cut
 
     def _answer_asked(
         self, link: Link, message: Compare, theirs: dict[LineKey, int], step: _Step

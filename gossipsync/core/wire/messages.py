@@ -58,7 +58,8 @@ class Compare:
 
     `ranges`: sums to compare with yours. `asked`: prefixes whose lines of mine follow in `lines` and whose lines of yours I
     want to hear where they are ahead (None: the lines changed since we were last equal). `answers`: my lines that are ahead.
-    A step that has neither ranges nor asks is the last.
+    A step that has neither ranges nor asks is the last. `is_cut`: there was more to compare than one step holds, so that
+    nobody may take this exchange for the whole.
     """
 
     exchange: int
@@ -67,6 +68,7 @@ class Compare:
     asked: tuple[bytes, ...]
     lines: tuple[WireLine, ...]
     answers: tuple[WireLine, ...]
+    is_cut: bool = False
 
     @property
     def is_last(self) -> bool:
@@ -179,8 +181,9 @@ def _parts(message: Message) -> tuple[object, ...]:
             return (1, exchange, total, base, wall_ms)
         case Equal(exchange, wall_ms):
             return (2, exchange, wall_ms)
-        case Compare(exchange, ranges, is_since_base, asked, lines, answers):
-            return (3, exchange, ranges, is_since_base, asked, _grouped(lines), _grouped(answers))
+        case Compare(exchange, ranges, is_since_base, asked, lines, answers, is_cut):
+            grouped = (_grouped(lines), _grouped(answers))
+            return (3, exchange, ranges, is_since_base, asked, *grouped, is_cut)
         case Want(request, budget_bytes, spans):
             return (4, request, budget_bytes, _grouped(spans))
         case Delta(request, bundles):
@@ -225,6 +228,7 @@ def decode_message(payload: bytes) -> Message:
             tuple(asked),
             tuple(lines),
             tuple(answers),
+            bool(is_cut),
         ):
             return Compare(
                 _count(exchange),
@@ -233,6 +237,7 @@ def decode_message(payload: bytes) -> Message:
                 _prefixes(asked),
                 _lines(lines),
                 _lines(answers),
+                is_cut,
             )
         case (4, int(request), int(budget), tuple(groups)):
             return Want(_count(request), _count(budget), _spans(groups))
