@@ -256,10 +256,6 @@ class Network:
             end.is_open = False
             end.host.unlinked(end, "closed")
 
-    def is_sent_s(self, end: End) -> float:
-        """When all that was handed to a link has left."""
-        return end.free_s
-
 
 def _opens_exchange(data: bytes) -> bool:
     return data[_HEADER_BYTES : _HEADER_BYTES + 2] == _ARRAY_OF_FIVE_AND_TYPE_1

@@ -6,11 +6,7 @@ from gossipsync.core import Deletes
 from gossipsync.core.model.reasons import Reason
 from gossipsync.core.wire.messages import Compare, Delta, Digest, Push, Want
 from tests.attacks._marks import Victim
-from tests.core._world import OTHER_NETWORK, START_MS, Author, Remote, Stage, World, logs_of
-
-
-class Tape(Remote):
-    """A remote that remembers all that was said to it, and all it said."""
+from tests.core._world import OTHER_NETWORK, START_MS, Author, Stage, World, logs_of
 
 
 def test_a_day_of_traffic_played_again_changes_nothing() -> None:

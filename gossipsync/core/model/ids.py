@@ -6,7 +6,7 @@ collector; sorting origins sorts by peer, then by epoch.
 
 from __future__ import annotations
 
-from base64 import b32decode, b32encode
+from base64 import b32encode
 from typing import Final, NewType
 
 PeerId = NewType("PeerId", bytes)
@@ -33,11 +33,6 @@ def new_epoch(wall_ms: int, random_bits: int) -> Epoch:
     )
 
 
-def epoch_wall_ms(epoch: Epoch) -> int:
-    """The wall time in ms at which an epoch was opened, by its own peer's clock."""
-    return epoch >> _EPOCH_RANDOM_BITS
-
-
 def origin_of(peer: PeerId, epoch: Epoch) -> Origin:
     """The origin of a peer's epoch."""
     return Origin(peer + epoch.to_bytes(8, "big"))
@@ -56,11 +51,3 @@ def epoch_of(origin: Origin) -> Epoch:
 def peer_text(peer: PeerId) -> str:
     """A peer id as people read it: 52 characters of lower-case base32."""
     return b32encode(peer).decode().rstrip("=").lower()
-
-
-def parse_peer_text(text: str) -> PeerId:
-    """The inverse of peer_text(). Raises ValueError for anything else."""
-    raw = b32decode(text.upper() + "====")
-    if len(raw) != PEER_BYTES or peer_text(PeerId(raw)) != text:
-        raise ValueError(f"not a peer id: {text!r}")
-    return PeerId(raw)

@@ -10,7 +10,6 @@ Invariant: the groups of one bucket become bundles in the order in which they we
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 from attrs import define, field
 
@@ -33,12 +32,6 @@ class _Group:
     entries: list[Entry] = field(factory=list)
     size_bytes: int = 0
     hlc: Hlc = ZERO
-
-
-class Announces(Protocol):
-    """Whatever knows a bucket's rules."""
-
-    announcement: Announcement
 
 
 class Sealer:
