@@ -228,7 +228,8 @@ class StoreError(GossipsyncError):
     """The local store could not be read or written.
 
     Fault: this machine's disk or its rights. State: what was reported as stored is stored; later
-    writes are in memory only. Next: repair the cause that the message names, then restart the peer.
+    writes are in memory only. Next: repair the cause that the message names; a peer that runs tries
+    again every second and goes on by itself, one that could not start is to be started again.
     """
 
     code: ClassVar[str] = "store"
@@ -248,7 +249,8 @@ class StoreFullError(StoreError):
     """No room is left for the store.
 
     Fault: this machine's disk or quota. State: the last commit did not happen; earlier ones are
-    whole. Next: make room, then restart the peer.
+    whole, and what it was to store stays in memory. Next: make room; a peer that runs goes on by
+    itself, one that could not start is to be started again.
     """
 
     code: ClassVar[str] = "store-full"

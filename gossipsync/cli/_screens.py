@@ -40,6 +40,8 @@ def status_screen(status: Mapping[str, object]) -> "RenderableType":
     warnings = status["warnings"]
     names = ", ".join(map(shown, warnings)) if isinstance(warnings, list) else ""
     parts.append(Text(f"warnings   {names or 'none'}", style="yellow" if names else ""))
+    if failure := status["store_failure"]:
+        parts.append(Text(f"store      {shown(failure)}", style="red"))
     return Group(*parts)
 
 

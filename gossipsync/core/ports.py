@@ -23,6 +23,11 @@ class Store(Protocol):
     keeps it buffered for the next try. `append` and `put_head` may be called while a `commit` runs in another thread.
     """
 
+    @property
+    def place(self) -> str:
+        """Where the data is, for error messages: a file's path, or an address without secrets."""
+        ...
+
     def load_bundles(self) -> Iterator[tuple[str, Origin, int, bytes]]:
         """(bucket, origin, index, bundle) of every committed bundle, each log in index order without gaps.
 

@@ -72,10 +72,18 @@ class _ReceiptBase:
     def _failure(self, ack: Ack) -> AckTimeoutError:
         with self._engine.lock:
             needed = self._needed(ack)
-            is_stored = self._engine.peer.is_stored(self._written)
+            unstored = self._engine.peer.why_unstored(self._written)
         acked_by = self.acked_by
-        what = f"{len(acked_by)} of {needed} members confirmed" if is_stored else "not stored here"
-        message = f"{what} in time (ack={ack!r}); the write stays and goes on spreading"
+        if unstored is None:
+            message = (
+                f"{len(acked_by)} of {needed} members confirmed in time (ack={ack!r}); "
+                "the write stays and goes on spreading"
+            )
+        else:
+            message = (
+                f"not stored here in time (ack={ack!r}): {unstored}. The write stays in memory, and is stored "
+                "and sent as soon as that can be"
+            )
         return AckTimeoutError(message, acked_by=acked_by, needed=needed)
 
 

@@ -140,11 +140,11 @@ async def _acknowledged(
     with engine.lock:
         acked_by = tuple(map(peer_text, peer.acked_by(written)))
         needed = peer.needed_acks(ack)
-        is_stored = peer.is_stored(written)
+        unstored = peer.why_unstored(written)
     who = (
         f"{len(acked_by)} of {needed} members have stored it"
-        if is_stored
-        else "this peer has not stored it"
+        if unstored is None
+        else f"this peer has not stored it: {unstored}"
     )
     raise AckTimeoutError(f"after {limit_s:g} s {who}", acked_by=acked_by, needed=needed)
 

@@ -27,6 +27,11 @@ class SimulatedStore:
         self._counted = 0
         self._stored: dict[tuple[str, Origin], int] = {}
 
+    @property
+    def place(self) -> str:
+        """No file."""
+        return "the simulated disk"
+
     def load_bundles(self) -> Iterator[_Bundle]:
         """Committed bundles, in the order of their commits."""
         return iter(list(self._bundles))

@@ -28,6 +28,9 @@ _ENVIRONMENT: Final = _BUSY | {
     sqlite3.SQLITE_READONLY,
 }
 """Primary codes that blame the machine and not the bytes."""
+_GOES_ON: Final = (
+    "a peer that runs tries again every second, one that could not start is to be started again"
+)
 
 
 def corrupt(path: Path, what: str) -> StoreCorruptError:
@@ -86,14 +89,14 @@ def _of_environment(path: Path, error: sqlite3.Error) -> StoreError:
         )
     name = getattr(error, "sqlite_errorname", type(error).__name__)
     return StoreError(
-        f"{path} cannot be read or written: {error} ({name}). Check the disk, its quota and the file's owner and mode, "
-        "then restart the peer"
+        f"{path} cannot be read or written: {error} ({name}). Check the disk, its quota and the file's owner and mode; "
+        f"{_GOES_ON}"
     )
 
 
 def _full(path: Path, why: str) -> StoreFullError:
     return StoreFullError(
-        f"no room left for {path} ({why}): make room on its disk or quota, then restart the peer"
+        f"no room left for {path} ({why}): make room on its disk or quota; {_GOES_ON}"
     )
 
 

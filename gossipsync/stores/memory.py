@@ -26,6 +26,11 @@ class MemoryStore:
         self._heads: dict[str, bytes] = {}
         self._is_closed = False
 
+    @property
+    def place(self) -> str:
+        """No file."""
+        return "this process's memory"
+
     def load_bundles(self) -> Iterator[tuple[str, Origin, int, bytes]]:
         """What is committed by now, in the order of arrival."""
         self._check_open()

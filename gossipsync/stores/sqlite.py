@@ -60,6 +60,11 @@ class SqliteStore:
         self._buffer = WriteBuffer({log: last for log, (_, last) in self._logs.items()})
         _open_stores.add(self)
 
+    @property
+    def place(self) -> str:
+        """The journal's path."""
+        return str(self._path)
+
     def load_bundles(self) -> Iterator[tuple[str, Origin, int, bytes]]:
         """What is committed by now, in the order of arrival. Raises StoreCorruptError, at the first row in doubt."""
         with self._connection_for(reading):

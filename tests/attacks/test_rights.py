@@ -126,7 +126,7 @@ def test_a_forged_bundle_in_our_store_is_not_loaded() -> None:
         flipped = bytearray(data)
         flipped[position] ^= 1
         disk.rows[0] = (bucket, origin, index, bytes(flipped))
-        with pytest.raises(StoreCorruptError):
+        with pytest.raises(StoreCorruptError, match=r"the disk: bundle 1 .*move it aside"):
             Stage(authority=stage.authority, disk=disk)
 
 

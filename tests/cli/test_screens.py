@@ -46,6 +46,7 @@ def status(**changes: object) -> dict[str, object]:
         "rejected": {EVIL: 1},
         "warnings": [EVIL],
         "has_seeds": False,
+        "store_failure": None,
     } | changes
 
 

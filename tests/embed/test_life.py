@@ -238,13 +238,15 @@ def test_a_store_that_fails_is_reported_and_tried_again(monkeypatch: pytest.Monk
     with gossipsync.open() as mesh:
         bucket = mesh.bucket("b")
         receipt = bucket.put("a", 1)
-        with pytest.raises(AckTimeoutError, match="not stored here"):
+        with pytest.raises(AckTimeoutError, match=r"not stored here in time .*: planted"):
             receipt.wait("self", timeout=0.05)
         assert bucket["a"] == 1
         assert "store-failing" in mesh.status().warnings
+        assert mesh.status().store_failure == "planted"
         is_full = False
         receipt.wait("self", timeout=5)
         assert "store-failing" not in mesh.status().warnings
+        assert mesh.status().store_failure is None
 
 
 def test_rules_of_the_settings_are_there_without_being_asked_for(tmp_path: Path) -> None:

@@ -39,7 +39,8 @@ class Commits:
 
     _ctx: Context
     _sealer: Sealer
-    is_failing: bool = False
+    failure: str | None = None
+    """Why the last commit was not carried out; None where it was."""
     pending_bytes: int = 0
     """Own writes not yet committed."""
     _unsealed_bytes: int = 0
@@ -115,8 +116,8 @@ class Commits:
         if done is None or done.ticket != ticket:
             return
         self._under_way = None
-        if self.is_failing:
-            self.is_failing = False
+        if self.failure is not None:
+            self.failure = None
             self._ctx.emit(StoreRecovered())
         self.pending_bytes = max(0, self.pending_bytes - done.pending_bytes)
         if self._sealer.is_empty() and not self._own:
@@ -135,9 +136,9 @@ class Commits:
         self._own = done.own + self._own
         self._dirty = {**done.lines, **self._dirty}
         self._has_heads = True
-        if not self.is_failing:
-            self.is_failing = True
+        if self.failure is None:
             self._ctx.emit(StoreFailed(detail))
+        self.failure = detail
 
     def next_deadline(self) -> float | None:
         """When to seal, or to try the store again."""

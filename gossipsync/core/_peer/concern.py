@@ -44,6 +44,12 @@ class Concern:
         """Has our own store committed a write?"""
         return self._commits.stored((written.bucket, written.origin)) >= written.index
 
+    def why_unstored(self, written: Written) -> str | None:
+        """What our own store said when it did not commit; None where it has committed the write."""
+        if self.is_stored(written):
+            return None
+        return self._commits.failure or "a commit is still under way"
+
     def needed_acks(self, ack: int | str) -> int:
         """How many other members an ack level needs now. Raises LocalError for an unknown one."""
         others = self._ctx.mesh_size - 1

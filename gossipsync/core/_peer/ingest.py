@@ -25,6 +25,14 @@ _GIVE_UP = frozenset({Reason.CHAIN, Reason.FORK, Reason.LIMIT, Reason.RIGHTS, Re
 """Refusals after which this member is asked for no more of the line: it cannot give anything else."""
 
 
+def unsound(place: str, what: str, refusal: Refusal) -> str:
+    """What to say of a bundle in our own store that the gate refuses."""
+    return (
+        f"{place}: {what} is not valid ({refusal.reason}: {refusal.detail}). It was left as it is: move it aside and start "
+        "again; the mesh gives back all that any peer still holds"
+    )
+
+
 class Ingest:
     """Takes bundles in. `relay(link, origin, data)` passes fresh ones on; `applied(key)` notes what the store must commit."""
 

@@ -13,7 +13,7 @@ from gossipsync.core._peer.concern import Concern
 from gossipsync.core._peer.context import Context, Link
 from gossipsync.core._peer.exchange import Exchanges
 from gossipsync.core._peer.hearsay import Hearsay
-from gossipsync.core._peer.ingest import Ingest
+from gossipsync.core._peer.ingest import Ingest, unsound
 from gossipsync.core._peer.introductions import Introductions
 from gossipsync.core._peer.links import LinkPeer, Links
 from gossipsync.core._peer.report import MemberStatus, PeerStatus, Report
@@ -146,10 +146,8 @@ class Peer:
         for bucket, origin, index, data in ctx.store.load_bundles():
             outcome = admission.admit(data, None)
             if isinstance(outcome, Refusal):
-                raise StoreCorruptError(
-                    f"bundle {index} of {bucket!r} by {peer_text(PeerId(origin[:32]))} in the store is not valid "
-                    f"({outcome.reason}: {outcome.detail}): move the data folder away and join again"
-                )
+                what = f"bundle {index} of {bucket!r} by {peer_text(peer_of(origin))}"
+                raise StoreCorruptError(unsound(ctx.store.place, what, outcome))
             self._commits.loaded(self._ingest.apply(outcome, ctx.peer_id, data, is_stored=True))
         ctx.changed_buckets.clear()
 
@@ -420,6 +418,10 @@ class Peer:
     def is_stored(self, written: Written) -> bool:
         """Has our own store committed a write?"""
         return self._concern.is_stored(written)
+
+    def why_unstored(self, written: Written) -> str | None:
+        """Why our own store has not committed a write; None where it has."""
+        return self._concern.why_unstored(written)
 
     def needed_acks(self, ack: int | str) -> int:
         """How many other members an ack level needs now. Raises LocalError for an unknown one."""

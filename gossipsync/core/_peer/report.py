@@ -57,6 +57,8 @@ class PeerStatus:
     last_round_s: float | None
     """Seconds since this peer last talked with a partner."""
     has_seeds: bool
+    store_failure: str | None
+    """Why the store did not take the last commit, and what to do; None where it did."""
 
 
 @frozen
@@ -126,6 +128,7 @@ class Report:
             if self._rounds.last_s is None
             else ctx.now.mono_s - self._rounds.last_s,
             has_seeds=bool(config.seeds),
+            store_failure=self._commits.failure,
         )
 
     def _buckets(self) -> tuple[BucketStatus, ...]:
@@ -172,7 +175,7 @@ class Report:
                 for log in ctx.logs.logs()
             ),
             WarningCode.CLOCK_SUSPECT: suspect,
-            WarningCode.STORE_FAILING: self._commits.is_failing,
+            WarningCode.STORE_FAILING: self._commits.failure is not None,
             WarningCode.BUCKET_MISMATCH: bool(ctx.mismatched),
             WarningCode.OVERLOADED: self._commits.pending_bytes > ctx.config.limits.pending_bytes,
         }

@@ -29,6 +29,10 @@ class Disk:
         self._head_buffer: dict[str, bytes | None] = {}
         self._taken: tuple[list[Row], dict[str, bytes | None]] = ([], {})
 
+    @property
+    def place(self) -> str:
+        return "the disk"
+
     def load_bundles(self) -> Iterator[Row]:
         return iter(list(self.rows))
 
