@@ -15,9 +15,10 @@ from gossipsync.cli._options import (
     SECONDS,
     Invocation,
     PeerCommand,
-    ack_options,
+    Terms,
     output_option,
     repeat_option,
+    write_options,
 )
 from gossipsync.cli._output import Report, repeat
 from gossipsync.cli._receipts import print_receipt, write
@@ -68,7 +69,7 @@ def get(ctx: click.Context, bucket: str, key: str, field: str | None, output: st
 )
 @click.option("--json", "form", flag_value="json", help="VALUE is JSON, or an error.")
 @click.option("--bytes", "form", flag_value="bytes", help="VALUE is bytes.")
-@ack_options
+@write_options
 @output_option
 @click.pass_obj
 def put(
@@ -79,8 +80,7 @@ def put(
     field: str | None,
     ttl: str | None,
     form: ValueForm | None,
-    ack: int | str,
-    timeout_s: float | None,
+    terms: Terms,
     output: str,
 ) -> None:
     """Store VALUE under KEY.
@@ -95,8 +95,7 @@ def put(
     result = write(
         invocation,
         "put",
-        ack,
-        timeout_s,
+        terms,
         bucket=bucket,
         key=key,
         value=encoded,
@@ -112,7 +111,7 @@ def put(
 @click.argument("bucket")
 @click.argument("key")
 @click.option("--field", metavar="F", help="Remove only this field of a map.")
-@ack_options
+@write_options
 @output_option
 @click.pass_obj
 def delete(
@@ -120,15 +119,14 @@ def delete(
     bucket: str,
     key: str,
     field: str | None,
-    ack: int | str,
-    timeout_s: float | None,
+    terms: Terms,
     output: str,
 ) -> None:
     """Delete KEY on every peer.
 
     A delete is written whether the key has arrived here yet or not.
     """
-    result = write(invocation, "del", ack, timeout_s, bucket=bucket, key=key, field=field)
+    result = write(invocation, "del", terms, bucket=bucket, key=key, field=field)
     print_receipt(result, output)
 
 

@@ -6,7 +6,7 @@ an error.
 
 import click
 
-from gossipsync.cli._options import Invocation, PeerCommand, ack_options, output_option
+from gossipsync.cli._options import Invocation, PeerCommand, Terms, output_option, write_options
 from gossipsync.cli._receipts import print_receipt, write
 
 __all__ = ["incr", "sadd", "srem"]
@@ -20,7 +20,7 @@ __all__ = ["incr", "sadd", "srem"]
 @click.argument("bucket")
 @click.argument("key")
 @click.argument("amount", type=click.IntRange(-(2**63), 2**63 - 1), default=1)
-@ack_options
+@write_options
 @output_option
 @click.pass_obj
 def incr(
@@ -28,15 +28,14 @@ def incr(
     bucket: str,
     key: str,
     amount: int,
-    ack: int | str,
-    timeout_s: float | None,
+    terms: Terms,
     output: str,
 ) -> None:
     """Add AMOUNT to a counter.
 
     AMOUNT is 1 unless given, and may be negative. Prints the value as this peer now sees it. Additions on several peers at once all count.
     """
-    receipt = write(invocation, "incr", ack, timeout_s, bucket=bucket, key=key, amount=amount)
+    receipt = write(invocation, "incr", terms, bucket=bucket, key=key, amount=amount)
     if output == "table":
         click.echo(receipt["value"])
     print_receipt(receipt, output)
@@ -46,7 +45,7 @@ def incr(
 @click.argument("bucket")
 @click.argument("key")
 @click.argument("elements", nargs=-1, required=True)
-@ack_options
+@write_options
 @output_option
 @click.pass_obj
 def sadd(
@@ -54,19 +53,18 @@ def sadd(
     bucket: str,
     key: str,
     elements: tuple[str, ...],
-    ack: int | str,
-    timeout_s: float | None,
+    terms: Terms,
     output: str,
 ) -> None:
     """Add ELEMENTS to a set."""
-    _change_set(invocation, "sadd", bucket, key, elements, ack, timeout_s, output)
+    _change_set(invocation, "sadd", bucket, key, elements, terms, output)
 
 
 @click.command(cls=PeerCommand, epilog="Example: gossipsync srem online room-1 ann")
 @click.argument("bucket")
 @click.argument("key")
 @click.argument("elements", nargs=-1, required=True)
-@ack_options
+@write_options
 @output_option
 @click.pass_obj
 def srem(
@@ -74,12 +72,11 @@ def srem(
     bucket: str,
     key: str,
     elements: tuple[str, ...],
-    ack: int | str,
-    timeout_s: float | None,
+    terms: Terms,
     output: str,
 ) -> None:
     """Remove ELEMENTS from a set."""
-    _change_set(invocation, "srem", bucket, key, elements, ack, timeout_s, output)
+    _change_set(invocation, "srem", bucket, key, elements, terms, output)
 
 
 def _change_set(
@@ -88,11 +85,8 @@ def _change_set(
     bucket: str,
     key: str,
     elements: tuple[str, ...],
-    ack: int | str,
-    timeout_s: float | None,
+    terms: Terms,
     output: str,
 ) -> None:
-    receipt = write(
-        invocation, operation, ack, timeout_s, bucket=bucket, key=key, elements=list(elements)
-    )
+    receipt = write(invocation, operation, terms, bucket=bucket, key=key, elements=list(elements))
     print_receipt(receipt, output)

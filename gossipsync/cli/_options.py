@@ -5,11 +5,12 @@
 
 import re
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
-from attrs import define
+from attrs import define, frozen
 
 from gossipsync.errors import ConfigError
 
@@ -24,10 +25,11 @@ __all__ = [
     "Invocation",
     "PeerCommand",
     "SetupCommand",
-    "ack_options",
+    "Terms",
     "add_common",
     "output_option",
     "repeat_option",
+    "write_options",
 ]
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -84,11 +86,14 @@ class _Ack(click.ParamType[int | str]):
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> int | str:
+        from gossipsync.core.model.acks import ACK_WORDS
+
         text = str(value)
-        if text in {"self", "majority", "all"}:
+        if text in ACK_WORDS:
             return text
         if not re.fullmatch(r"[0-9]{1,6}", text):
-            self.fail(f"{text!r} is none of: a number of members, self, majority, all", param, ctx)
+            words = ", ".join(ACK_WORDS)
+            self.fail(f"{text!r} is none of: a number of members, {words}", param, ctx)
         return int(text)
 
 
@@ -173,18 +178,39 @@ def repeat_option(function: F) -> F:
     )(function)
 
 
-def ack_options(function: F) -> F:
-    """`--ack` and `--timeout` of everything that writes."""
-    function = click.option(
+@frozen
+class Terms:
+    """On what terms a write is made."""
+
+    ack: int | str
+    timeout_s: float | None
+    after: str | None
+
+
+def write_options(function: Callable[..., None]) -> Callable[..., None]:
+    """`--ack`, `--timeout` and `--after` of everything that writes, as one argument `terms`."""
+
+    @wraps(function)
+    def with_terms(
+        *args: object, ack: int | str, timeout_s: float | None, after: str | None, **more: object
+    ) -> None:
+        function(*args, terms=Terms(ack, timeout_s, after), **more)
+
+    wrapped = click.option(
+        "--after",
+        metavar="TOKEN",
+        help="Order this write after all that TOKEN stands for, whatever the clocks say.",
+    )(with_terms)
+    wrapped = click.option(
         "--timeout",
         "timeout_s",
         metavar="S",
         type=SECONDS,
         help="Seconds to wait for --ack  [default: the peer's ack_timeout, 5]",
-    )(function)
+    )(wrapped)
     return click.option(
         "--ack",
         type=ACK,
         default="self",
-        help="Wait until it is stored by N other members, or by: self, majority, all  [default: self]",
-    )(function)
+        help="Wait until it is stored by N other members, or by: self, majority, all, zones  [default: self]",
+    )(wrapped)

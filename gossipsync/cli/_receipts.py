@@ -5,7 +5,7 @@ Invariant: a write that the command line reports as done is in this peer's own s
 
 import click
 
-from gossipsync.cli._options import Invocation
+from gossipsync.cli._options import Invocation, Terms
 from gossipsync.cli._text import json_text
 
 __all__ = ["print_receipt", "write"]
@@ -14,15 +14,19 @@ __all__ = ["print_receipt", "write"]
 def write(
     invocation: Invocation,
     operation: str,
-    ack: int | str,
-    timeout_s: float | None,
+    terms: Terms,
     **arguments: object,
 ) -> dict[str, object]:
     """The receipt of a write, once `ack` holds. Raises AckTimeoutError when it does not in time."""
     with invocation.call() as caller:
         # Without a timeout the peer's ack_timeout bounds the wait, and only the peer knows it.
         return caller.ask_fields(
-            operation, waits_s=timeout_s, ack=ack, timeout_s=timeout_s, **arguments
+            operation,
+            waits_s=terms.timeout_s,
+            ack=terms.ack,
+            timeout_s=terms.timeout_s,
+            after=terms.after,
+            **arguments,
         )
 
 

@@ -26,23 +26,28 @@ class AsyncBucket(BucketBase):
     def __init__(self, binding: Binding) -> None:
         super().__init__(binding, DirectSource(binding))
 
-    def put(self, key: str, value: object, *, ttl: Ttl = None) -> AsyncReceipt:
-        """Write a value. `ttl` in seconds, NEVER, or None for the bucket's."""
-        written = self._binding.put(key, value, ttl_ms(ttl))
+    def put(
+        self, key: str, value: object, *, ttl: Ttl = None, after: str | None = None
+    ) -> AsyncReceipt:
+        """Write a value. `ttl` in seconds, NEVER, or None for the bucket's; ordered after the token `after`.
+
+        Raises TokenError.
+        """
+        written = self._binding.put(key, value, ttl_ms(ttl), after)
         return AsyncReceipt(self._binding.engine(), written, key)
 
-    def delete(self, key: str) -> AsyncReceipt:
-        """Write a delete, whether the key is here yet or not."""
-        _, written = self._binding.edit(lambda draft: draft.delete(key))
+    def delete(self, key: str, *, after: str | None = None) -> AsyncReceipt:
+        """Write a delete, whether the key is here yet or not; otherwise as `put`."""
+        _, written = self._binding.edit(lambda draft: draft.delete(key), after)
         assert written is not None
         return AsyncReceipt(self._binding.engine(), written, key)
 
-    def batch(self) -> AsyncBatch:
-        """Several writes as one bundle, atomic on every peer: a plain context manager.
+    def batch(self, *, after: str | None = None) -> AsyncBatch:
+        """Several writes as one bundle, atomic on every peer, after a token: a plain context manager.
 
         It reads its own writes, is dropped whole on an exception, and has a `receipt` afterwards.
         """
-        return AsyncBatch(self._binding)
+        return AsyncBatch(self._binding, after)
 
     def watch(
         self, prefix: str = "", *, since: str | None = None, timeout: float | None = None

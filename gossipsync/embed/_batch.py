@@ -7,10 +7,11 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
+from gossipsync.core.model.acks import Ack
 from gossipsync.embed._binding import Binding
 from gossipsync.embed._bucket_base import delete_present
 from gossipsync.embed._durations import Ttl, ttl_ms
-from gossipsync.embed._receipts import Ack, AsyncReceipt, Receipt
+from gossipsync.embed._receipts import AsyncReceipt, Receipt
 from gossipsync.embed._views import Counter, Elements, Fields
 from gossipsync.errors import LocalError
 
@@ -27,16 +28,17 @@ R = TypeVar("R", Receipt, AsyncReceipt)
 class _BatchBase(Generic[R]):
     """Writes gather in a `with` block. Reads within it see them; nobody else does before its end."""
 
-    def __init__(self, binding: Binding) -> None:
+    def __init__(self, binding: Binding, after: str | None) -> None:
         self.receipt: R | None = None
         """Set when the block has ended; None where the batch wrote nothing."""
         self._binding = binding
+        self._after = after
         self._open: tuple[Engine, Draft] | None = None
 
     def __enter__(self) -> Self:
         if self._open is not None or self.receipt is not None:
             raise LocalError("a batch is used once; ask the bucket for another")
-        self._open = self._binding.draft()
+        self._open = self._binding.draft(self._after)
         return self
 
     def __getitem__(self, key: str) -> object:
@@ -115,8 +117,10 @@ def _commit(engine: "Engine", draft: "Draft") -> "Written":
 class Batch(_BatchBase[Receipt]):
     """Writes gather in a `with` block and become one bundle at its end, atomic on every peer."""
 
-    def __init__(self, binding: Binding, ack: Ack, timeout: float | None) -> None:
-        super().__init__(binding)
+    def __init__(
+        self, binding: Binding, after: str | None, ack: Ack, timeout: float | None
+    ) -> None:
+        super().__init__(binding, after)
         self._ack = ack
         self._timeout = timeout
 

@@ -76,38 +76,47 @@ class Binding:
     def _read_first(self, key: str, wall_ms: int) -> object:
         return self.replica().read(key, wall_ms)
 
-    def put(self, key: str, value: object, milliseconds: int | None = None) -> "Written":
-        """Write one value at once. Raises OverloadedError and what a draft raises."""
+    def put(
+        self, key: str, value: object, milliseconds: int | None = None, after: str | None = None
+    ) -> "Written":
+        """Write one value at once, after a token. Raises OverloadedError, TokenError and what a draft raises."""
         engine = self._engine or self.engine()
         engine.let_pass()
         with engine.lock:
             peer = engine.peer
             now = engine.clock.now()
-            draft = peer.draft(self.name, now)
+            token = None if after is None else peer.parse_token(after, now)
+            draft = peer.draft(self.name, now, token)
             draft.put(key, value, milliseconds)
             written = peer.commit_draft(draft, now)
             engine.wake()
         return written
 
-    def edit(self, change: Callable[["Draft"], T]) -> tuple[T, "Written | None"]:
-        """Write whatever `change` drafts; None where that is nothing. Raises what `change` raises."""
+    def edit(
+        self, change: Callable[["Draft"], T], after: str | None = None
+    ) -> tuple[T, "Written | None"]:
+        """Write whatever `change` drafts, after a token; None where that is nothing. Raises TokenError and what `change` raises."""
         engine = self._engine or self.engine()
         engine.let_pass()
         with engine.lock:
+            peer = engine.peer
             now = engine.clock.now()
-            draft = engine.peer.draft(self.name, now)
+            token = None if after is None else peer.parse_token(after, now)
+            draft = peer.draft(self.name, now, token)
             outcome = change(draft)
             if draft.is_empty:
                 return outcome, None
-            written = engine.peer.commit_draft(draft, now)
+            written = peer.commit_draft(draft, now)
             engine.wake()
         return outcome, written
 
-    def draft(self) -> tuple["Engine", "Draft"]:
-        """A draft that stays open, and the engine it is for."""
+    def draft(self, after: str | None) -> tuple["Engine", "Draft"]:
+        """A draft that stays open, and the engine it is for. Raises TokenError."""
         engine = self.engine()
         with engine.lock:
-            return engine, engine.peer.draft(self.name, engine.clock.now())
+            now = engine.clock.now()
+            token = None if after is None else engine.peer.parse_token(after, now)
+            return engine, engine.peer.draft(self.name, now, token)
 
     def patiently(self, write: Callable[[], T]) -> T:
         """Do a write, waiting up to a second for room in all. Raises OverloadedError."""

@@ -3,11 +3,12 @@
 Invariant: an argument that makes no sense is refused before anything is written.
 """
 
+from gossipsync.core.model.acks import Ack
 from gossipsync.embed._batch import Batch
 from gossipsync.embed._binding import Binding
 from gossipsync.embed._bucket_base import BucketBase
 from gossipsync.embed._durations import Ttl, check_timeout, ttl_ms
-from gossipsync.embed._receipts import Ack, Receipt, check_ack
+from gossipsync.embed._receipts import Receipt, check_ack
 from gossipsync.embed._sources import PatientSource
 from gossipsync.embed._watching import Watch
 
@@ -31,40 +32,47 @@ class Bucket(BucketBase):
         value: object,
         *,
         ttl: Ttl = None,
+        after: str | None = None,
         ack: Ack = 0,
         timeout: float | None = None,
     ) -> Receipt:
         """Write a value; with `ack`, return once so many other members have stored it.
 
-        `ttl` in seconds, NEVER, or None for the bucket's; `timeout` in seconds, None for the setting
-        `ack_timeout`. Raises AckTimeoutError, after which the write still stands.
+        `ttl` in seconds, NEVER, or None for the bucket's; `after` a token that this write is ordered after,
+        whatever the clocks say; `ack` a number of members, "self", "majority", "all" or "zones"; `timeout` in
+        seconds, None for the setting `ack_timeout`. Raises TokenError, and AckTimeoutError, after which the
+        write still stands.
         """
         check_ack(ack)
         check_timeout(timeout)
         binding, milliseconds = self._binding, ttl_ms(ttl)
-        written = binding.patiently(lambda: binding.put(key, value, milliseconds))
+        written = binding.patiently(lambda: binding.put(key, value, milliseconds, after))
         receipt = Receipt(binding.engine(), written, key)
         receipt.wait(ack, timeout=timeout)
         return receipt
 
-    def delete(self, key: str, *, ack: Ack = 0, timeout: float | None = None) -> Receipt:
+    def delete(
+        self, key: str, *, after: str | None = None, ack: Ack = 0, timeout: float | None = None
+    ) -> Receipt:
         """Write a delete, whether the key is here yet or not; otherwise as `put`."""
         check_ack(ack)
         check_timeout(timeout)
         binding = self._binding
-        _, written = binding.patiently(lambda: binding.edit(lambda draft: draft.delete(key)))
+        _, written = binding.patiently(lambda: binding.edit(lambda draft: draft.delete(key), after))
         assert written is not None
         receipt = Receipt(binding.engine(), written, key)
         receipt.wait(ack, timeout=timeout)
         return receipt
 
-    def batch(self, *, ack: Ack = 0, timeout: float | None = None) -> Batch:
-        """Several writes as one bundle, atomic on every peer: a context manager.
+    def batch(
+        self, *, after: str | None = None, ack: Ack = 0, timeout: float | None = None
+    ) -> Batch:
+        """Several writes as one bundle, atomic on every peer: a context manager. Arguments as for `put`.
 
         It reads its own writes, is dropped whole on an exception, and has a `receipt` afterwards.
         """
         check_timeout(timeout)
-        return Batch(self._binding, check_ack(ack), timeout)
+        return Batch(self._binding, after, check_ack(ack), timeout)
 
     def watch(
         self, prefix: str = "", *, since: str | None = None, timeout: float | None = None

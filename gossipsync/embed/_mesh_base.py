@@ -148,10 +148,7 @@ class MeshBase(Generic[B]):
         engine = self._life.engine()
         with engine.lock:
             parsed = engine.peer.parse_token(token, engine.now())
-            if not engine.peer.is_satisfied(parsed):
-                engine.peer.request_exchange(engine.now())
-                engine.wake()
-        return engine, lambda: engine.peer.is_satisfied(parsed)
+        return engine, lambda: engine.seek_token(parsed)
 
     def _question_of_members(self, n: int) -> tuple["Engine", Question]:
         if type(n) is not int or n < 1:

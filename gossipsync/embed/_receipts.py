@@ -8,6 +8,7 @@ Invariant: a receipt never undoes its write. A wait that fails leaves it spreadi
 
 from typing import TYPE_CHECKING
 
+from gossipsync.core.model.acks import ACKS_TOLD, Ack, is_ack
 from gossipsync.core.model.ids import peer_text
 from gossipsync.embed._durations import check_timeout
 from gossipsync.embed._waiting import wait, wait_async
@@ -17,21 +18,14 @@ if TYPE_CHECKING:
     from gossipsync.core import Written
     from gossipsync.runtime.engine import Engine
 
-__all__ = ["Ack", "AsyncReceipt", "Receipt", "check_ack"]
-
-Ack = int | str
-"""A number of other members, "self", "majority" or "all"."""
-
-_WORDS = ("self", "majority", "all")
+__all__ = ["AsyncReceipt", "Receipt", "check_ack"]
 
 
 def check_ack(ack: Ack) -> Ack:
     """Raise ConfigError for what is no ack, before anything is written."""
-    if (type(ack) is int and ack >= 0) or ack in _WORDS:
+    if is_ack(ack):
         return ack
-    raise ConfigError(
-        f'ack: a number from 0 up, "self", "majority" or "all" is needed, not {ack!r}'
-    )
+    raise ConfigError(f"ack is {ACKS_TOLD}, not {ack!r}")
 
 
 class _ReceiptBase:
@@ -59,32 +53,18 @@ class _ReceiptBase:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.key!r} in bucket {self.bucket!r}>"
 
-    def _needed(self, ack: Ack) -> int:
-        return ack if isinstance(ack, int) else self._engine.peer.needed_acks(ack)
-
     def _is_acked(self, ack: Ack) -> bool:
         """Under the lock. Asked anew each time, for members come and go while one waits."""
-        return self._engine.peer.seek_acks(self._written, ack, self._engine.now())
+        return self._engine.seek_acks(self._written, ack)
 
     def _timeout_s(self, timeout: float | None) -> float | None:
         return check_timeout(self._engine.settings.ack_timeout if timeout is None else timeout)
 
     def _failure(self, ack: Ack) -> AckTimeoutError:
+        peer = self._engine.peer
         with self._engine.lock:
-            needed = self._needed(ack)
-            unstored = self._engine.peer.why_unstored(self._written)
-        acked_by = self.acked_by
-        if unstored is None:
-            message = (
-                f"{len(acked_by)} of {needed} members confirmed in time (ack={ack!r}); "
-                "the write stays and goes on spreading"
-            )
-        else:
-            message = (
-                f"not stored here in time (ack={ack!r}): {unstored}. The write stays in memory, and is stored "
-                "and sent as soon as that can be"
-            )
-        return AckTimeoutError(message, acked_by=acked_by, needed=needed)
+            message = f"ack={ack!r} did not come in time: {peer.shortfall(self._written, ack)}"
+            return AckTimeoutError(message, acked_by=self.acked_by, needed=peer.needed_acks(ack))
 
 
 class Receipt(_ReceiptBase):

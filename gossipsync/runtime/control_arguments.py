@@ -7,6 +7,7 @@ LocalError for the caller, before the peer is touched.
 from collections.abc import Mapping
 from typing import NoReturn
 
+from gossipsync.core.model.acks import ACKS_TOLD, Ack, is_ack
 from gossipsync.core.model.values import decode_value
 from gossipsync.errors import LocalError, RemoteError, ValueTypeError
 
@@ -61,14 +62,12 @@ class Arguments:
             self._refuse(name, "a number of seconds")
         return float(value)  # type: ignore[arg-type]
 
-    def ack(self) -> int | str:
-        """How many others must have stored a write: a number, or a word that the peer knows."""
+    def ack(self) -> Ack:
+        """How many others must have stored a write."""
         value = self._given.get("ack", 0)
-        if type(value) is int and 0 <= value < 1 << 31:
+        if isinstance(value, int | str) and is_ack(value):
             return value
-        if value in {"self", "majority", "all"}:
-            return str(value)
-        return self._refuse("ack", "a number of members, self, majority or all")
+        return self._refuse("ack", ACKS_TOLD)
 
     def value(self) -> object:
         """An application value. Raises ValueTypeError for bytes that are none."""

@@ -96,13 +96,14 @@ async def _wait(engine: ServedEngine, arguments: Arguments, _: SendPart) -> obje
             return f"{alive} of {count} members are alive"
         if synced and not peer.is_synced():
             return "this peer still lacks what others have"
-        if token is not None and not peer.is_satisfied(token):
+        if token is not None and not engine.seek_token(token):
             return "this peer has not seen all that the token stands for"
         return None
 
-    with engine.lock:
-        peer.request_exchange(engine.now())
-        engine.wake()
+    if synced or count is not None:
+        with engine.lock:
+            peer.request_exchange(engine.now())
+            engine.wake()
     if not await until(engine, lambda: missing() is None, arguments.seconds_or_none("timeout_s")):
         with engine.lock:
             what = missing()

@@ -9,7 +9,8 @@ from typing import Protocol
 
 import trio
 
-from gossipsync.core import Now, Peer, PeerStatus
+from gossipsync.core import Now, Peer, PeerStatus, Token, Written
+from gossipsync.core.model.acks import Ack
 from gossipsync.errors import ClosedError
 from gossipsync.runtime.settings import Settings
 from gossipsync.runtime.transport import Transport
@@ -50,6 +51,14 @@ class ServedEngine(Protocol):
 
     def wake(self) -> None:
         """Have the peer drained soon."""
+        ...
+
+    def seek_acks(self, written: Written, ack: Ack) -> bool:
+        """Is a write stored so widely? If not, it is sought. With the lock held."""
+        ...
+
+    def seek_token(self, token: Token) -> bool:
+        """Has the peer seen what a token names? If not, it is sought. With the lock held."""
         ...
 
     def request_close(self, *, leave: bool = False) -> None:

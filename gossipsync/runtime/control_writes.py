@@ -7,6 +7,7 @@ is answered with an error other than AckTimeoutError has changed nothing.
 from collections.abc import Callable
 
 from gossipsync.core import Draft, Kind, Written
+from gossipsync.core.model.acks import Ack
 from gossipsync.core.model.ids import peer_text
 from gossipsync.errors import AckTimeoutError, OverloadedError
 from gossipsync.runtime.control_arguments import Arguments
@@ -88,13 +89,15 @@ async def _write(
 ) -> dict[str, object]:
     bucket, key = arguments.text("bucket"), arguments.text("key")
     ack, timeout_s = arguments.ack(), arguments.seconds_or_none("timeout_s")
+    after = arguments.text_or_none("after")
     peer = engine.peer
     if not await until(engine, peer.is_writable, _ROOM_S):
         raise OverloadedError("writes come in faster than they can be stored and sent")
     with engine.lock:
         now = engine.now()
         _open_bucket(engine, bucket, kind)
-        draft = peer.draft(bucket, now)
+        token = None if after is None else peer.parse_token(after, now)
+        draft = peer.draft(bucket, now, token)
         try:
             change(draft)
         except KeyError as error:
@@ -102,12 +105,11 @@ async def _write(
         if draft.is_empty:  # all of it is so already
             return _receipt(bucket, key, None, peer.token(now), ())
         written = peer.commit_draft(draft, now)
-        token = peer.token_of(written)
         engine.wake()
     await _acknowledged(engine, written, ack, timeout_s)
     with engine.lock:
         acked_by = tuple(map(peer_text, peer.acked_by(written)))
-    return _receipt(bucket, key, str(int(written.hlc)), token, acked_by)
+        return _receipt(bucket, key, str(int(written.hlc)), peer.token_of(written), acked_by)
 
 
 def _open_bucket(engine: ServedEngine, bucket: str, kind: Kind | None) -> None:
@@ -126,27 +128,19 @@ def _open_bucket(engine: ServedEngine, bucket: str, kind: Kind | None) -> None:
 
 
 async def _acknowledged(
-    engine: ServedEngine, written: Written, ack: int | str, timeout_s: float | None
+    engine: ServedEngine, written: Written, ack: Ack, timeout_s: float | None
 ) -> None:
     """Wait until our own store and enough others have it. Raises AckTimeoutError."""
     peer = engine.peer
     limit_s = engine.settings.ack_timeout if timeout_s is None else timeout_s
 
-    def has_acks() -> bool:
-        return peer.seek_acks(written, ack, engine.now())
-
-    if await until(engine, has_acks, limit_s):
+    if await until(engine, lambda: engine.seek_acks(written, ack), limit_s):
         return
     with engine.lock:
         acked_by = tuple(map(peer_text, peer.acked_by(written)))
         needed = peer.needed_acks(ack)
-        unstored = peer.why_unstored(written)
-    who = (
-        f"{len(acked_by)} of {needed} members have stored it"
-        if unstored is None
-        else f"this peer has not stored it: {unstored}"
-    )
-    raise AckTimeoutError(f"after {limit_s:g} s {who}", acked_by=acked_by, needed=needed)
+        message = f"after {limit_s:g} s {peer.shortfall(written, ack)}"
+    raise AckTimeoutError(message, acked_by=acked_by, needed=needed)
 
 
 def _receipt(

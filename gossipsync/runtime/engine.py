@@ -16,7 +16,8 @@ from typing import Final
 import trio
 from attrs import evolve
 
-from gossipsync.core import Now, PeerStatus
+from gossipsync.core import Now, PeerStatus, Token, Written
+from gossipsync.core.model.acks import Ack
 from gossipsync.core.model.ids import LinkId
 from gossipsync.core.ports import Store
 from gossipsync.core.wire.hello import LocalHello
@@ -111,6 +112,23 @@ class Engine:
     def count_alive(self) -> int:
         """Members that are alive, self included. With the lock held."""
         return sum(member.state == "alive" for member in self.peer.members(self.now()))
+
+    def seek_acks(self, written: Written, ack: Ack) -> bool:
+        """Is a write stored as widely as `ack` asks for? If not, it is sought. With the lock held."""
+        is_met = self.peer.seek_acks(written, ack, self.now())
+        self._see_to_effects()
+        return is_met
+
+    def seek_token(self, token: Token) -> bool:
+        """Has this peer seen all that a token names? If not, it is sought. With the lock held."""
+        is_met = self.peer.seek_token(token, self.now())
+        self._see_to_effects()
+        return is_met
+
+    def _see_to_effects(self) -> None:
+        """Waiters are asked after a drain: what asking brought about must not wait for the next."""
+        if self.peer.has_effects:
+            self.wake()
 
     def request_close(self, *, leave: bool = False) -> None:
         """Flush, say goodbye and end `run`, within two seconds; `leave` gives up membership. Any thread."""

@@ -103,7 +103,7 @@ def test_errors(run: Callable[[Main], None]) -> None:
                 await mesh.wait_members(2, timeout=0)
             assert isinstance(caught.value, TimeoutError)
             with pytest.raises(ConfigError):
-                await bucket.put("a", 1).wait("zones")
+                await bucket.put("a", 1).wait("zone")
             with pytest.raises(ConfigError):
                 await mesh.connect("127.0.0.1:1")
         with pytest.raises(ClosedError):

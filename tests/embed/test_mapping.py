@@ -251,7 +251,7 @@ def test_bucket_names(mesh: Mesh, name: str) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"ack": -1}, {"ack": "zones"}, {"ack": True}, {"ack": 1.0}, {"timeout": "1"}, {"ttl": 0}],
+    [{"ack": -1}, {"ack": "zone"}, {"ack": True}, {"ack": 1.0}, {"timeout": "1"}, {"ttl": 0}],
 )
 def test_bad_arguments_write_nothing(mesh: Mesh, arguments: dict[str, object]) -> None:
     bucket = mesh.bucket("b")

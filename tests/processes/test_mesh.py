@@ -53,6 +53,14 @@ def test_sessions_survive_a_sigkill(make_peer: MakePeer) -> None:
     await_all_of(b, [a, c])
     assert [peer.ok("get", "hits", "/") for peer in (a, b, c)] == ["5\n"] * 3
 
+    seen = json.loads(a.ok("put", "marks", "k", "1", "--ack", "zones", "-o", "json"))
+    assert seen["acked_by"]
+    after = json.loads(b.ok("put", "marks", "k", "2", "--after", seen["token"], "-o", "json"))
+    assert int(after["hlc"]) > int(seen["hlc"])
+    assert c.run("del", "marks", "k", "--after", "x").stderr.startswith("error[token]: ")
+    c.ok("del", "marks", "k", "--after", after["token"], "--ack", "all")
+    assert a.run("get", "marks", "k").returncode == 1
+
     c.kill()
     a.ok("put", "sessions", "while-away", '{"user": 8}', "--ack", "1")
     b.ok("put", "sessions", "sid", "1", "--field", "cart", "--ack", "1")

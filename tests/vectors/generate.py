@@ -25,7 +25,7 @@ from gossipsync.core.model.ids import Epoch, NetworkId, PeerId, origin_of
 from gossipsync.core.model.values import encode_value
 from gossipsync.core.replication.lines import Line, LineTree
 from gossipsync.core.replication.merkle import inclusion_path, merkle_root
-from gossipsync.core.replication.tokens import line_id, write_token
+from gossipsync.core.replication.tokens import line_name, write_token
 from gossipsync.core.replication.views import encode_total
 from gossipsync.core.wire import messages
 from gossipsync.core.wire.messages import encode_message
@@ -220,13 +220,18 @@ def _lines() -> dict[str, object]:
 
 
 def _tokens() -> dict[str, object]:
-    parts = [(line_id(line.bucket, line.origin), line.hlc) for line in LINES]
+    lines = {line_name(line.bucket, line.origin): line.index for line in LINES}
+    hlc = max(line.hlc for line in LINES)
+
+    def text(count: int) -> str:
+        return write_token(PEER, hlc, dict(list(lines.items())[:count]), NETWORK, TOKEN_KEY)
+
     return {
         "token_key": TOKEN_KEY.hex(),
-        "line_ids": [name.hex() for name, _ in parts],
-        "of_one": write_token(parts[:1], NETWORK, TOKEN_KEY),
-        "of_all": write_token(parts, NETWORK, TOKEN_KEY),
-        "of_nothing": write_token([], NETWORK, TOKEN_KEY),
+        "line_names": [f"{name:016x}" for name in lines],
+        "of_one": text(1),
+        "of_all": text(len(lines)),
+        "of_nothing": text(0),
     }
 
 

@@ -121,8 +121,11 @@ def test_tokens_read_as_what_they_were_made_from(name: str, count: int) -> None:
     text = GOLDEN["tokens"][name]
     newest = Hlc(generate.STAMP + 100)
     token = read_token(text, generate.NETWORK, generate.TOKEN_KEY, newest)
-    assert [line.hex() for line, _ in token.parts] == GOLDEN["tokens"]["line_ids"][:count]
-    assert [hlc for _, hlc in token.parts] == [line.hlc for line in generate.LINES[:count]]
+    names = [int(name, 16) for name in GOLDEN["tokens"]["line_names"][:count]]
+    expected = {name >> (64 - token.bits): line.index for name, line in zip(names, generate.LINES, strict=False)}
+    assert dict(token.lines) == expected
+    assert token.hlc == max(line.hlc for line in generate.LINES)
+    assert token.maker == generate.PEER[:8]
 
 
 def test_the_generator_does_not_overwrite() -> None:

@@ -24,7 +24,7 @@ from gossipsync.core.replication.fetching import Fetcher
 from gossipsync.core.replication.lines import LineKey
 from gossipsync.core.replication.logs import LogBook
 from gossipsync.core.replication.replica import Replica
-from gossipsync.core.replication.tokens import LineId, line_id
+from gossipsync.core.replication.tokens import NAME_BITS, line_name, shortened
 from gossipsync.core.wire.framing import FrameReader, frame
 from gossipsync.core.wire.messages import Credentials, Message, encode_message
 
@@ -85,6 +85,8 @@ class Link:
     was_compared: bool = False
     offset_ms: int | None = None
     """Its clock minus ours."""
+    token_asked_s: float = float("-inf")
+    """When we last compared with it because somebody waited for a token."""
 
     @property
     def is_synced(self) -> bool:
@@ -126,7 +128,8 @@ class Context:
     """Age of fresh bundles when they were applied, by both clocks."""
     has_moved: bool = False
     """May something that somebody waits for have come true?"""
-    line_ids: dict[LineId, LineKey] = field(factory=dict)
+    line_names: dict[int, tuple[LineKey, ...]] = field(factory=dict)
+    """Logs by the short names that tokens have for them."""
 
     @property
     def mesh_size(self) -> int:
@@ -237,4 +240,7 @@ class Context:
 
     def name_line(self, key: LineKey) -> None:
         """Let tokens find a log by its short name."""
-        self.line_ids.setdefault(line_id(*key), key)
+        short = shortened(line_name(*key), NAME_BITS)
+        known = self.line_names.get(short, ())
+        if key not in known:
+            self.line_names[short] = (*known, key)

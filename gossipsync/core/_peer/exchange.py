@@ -90,7 +90,7 @@ class Exchanges:
     def start(self, link: Link) -> None:
         """Open an exchange, unless one of ours is under way on this link."""
         ctx = self._ctx
-        if link.is_closing or any(exchange.is_mine for exchange in link.exchanges.values()):
+        if link.is_closing or self.is_comparing(link):
             return
         # The dialer's numbers are odd and the listener's even, so that one number never means two exchanges.
         link.next_exchange += 2
@@ -101,6 +101,10 @@ class Exchanges:
         )
         ctx.traffic["exchanges"] += 1
         ctx.send(link, Digest(number, total, link.base, ctx.now.wall_ms))
+
+    def is_comparing(self, link: Link) -> bool:
+        """Is an exchange of ours under way on this link?"""
+        return any(exchange.is_mine for exchange in link.exchanges.values())
 
     def timed_out(self, link: Link) -> bool:
         """Has this link left an exchange unanswered, with nothing heard since?"""

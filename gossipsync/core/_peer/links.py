@@ -139,3 +139,18 @@ class Links:
             member.was_lost = not ctx.is_sparse and not link.is_closing
             ctx.judge(member)
         self._standing.update()
+
+    def may_speak(self, link: Link) -> bool:
+        """May it send another message? A token bucket; whoever empties it is hung up on."""
+        ctx = self._ctx
+        limit = ctx.config.limits.messages_per_s
+        link.allowance = min(limit, link.allowance + (ctx.now.mono_s - link.allowance_s) * limit)
+        link.allowance_s = ctx.now.mono_s
+        if link.is_closing:
+            return False
+        if link.allowance < 1:
+            ctx.refuse(link, Reason.RATE, "too many messages")
+            ctx.hang_up(link, Reason.RATE)
+            return False
+        link.allowance -= 1
+        return True

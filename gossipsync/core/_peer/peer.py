@@ -24,6 +24,7 @@ from gossipsync.core.membership.dialling import Dialler
 from gossipsync.core.membership.members import Members
 from gossipsync.core.membership.presence import Stance
 from gossipsync.core.model import strict
+from gossipsync.core.model.acks import Ack
 from gossipsync.core.model.bucket import Deletes, Kind
 from gossipsync.core.model.config import PeerConfig
 from gossipsync.core.model.effects import Effect, HangUp, Tell
@@ -129,7 +130,7 @@ class Peer:
         )
         self._rounds = Rounds(ctx, self._standing, self._introductions, hearsay, self._exchanges)
         self._writing = Writing(ctx, sealer, self._commits)
-        self._concern = Concern(ctx, self._commits, self._writing, self._rounds)
+        self._concern = Concern(ctx, self._commits, self._writing, self._rounds, self._exchanges)
         self._report = Report(ctx, self._standing, self._introductions, self._rounds, self._commits)
         self._load(admission)
         self._open_epoch()
@@ -277,26 +278,11 @@ class Peer:
         known.reader.feed(data)
         try:
             for payload in known.reader:
-                if not self._may_speak(known):
+                if not self._links.may_speak(known):
                     return
                 self._receive(known, payload)
         except FrameTooLargeError as error:
             ctx.refuse(known, Reason.OVERSIZE, str(error))
-
-    def _may_speak(self, link: Link) -> bool:
-        """A token bucket over messages."""
-        ctx = self._ctx
-        limit = ctx.config.limits.messages_per_s
-        link.allowance = min(limit, link.allowance + (ctx.now.mono_s - link.allowance_s) * limit)
-        link.allowance_s = ctx.now.mono_s
-        if link.is_closing:
-            return False
-        if link.allowance < 1:
-            ctx.refuse(link, Reason.RATE, "too many messages")
-            ctx.hang_up(link, Reason.RATE)
-            return False
-        link.allowance -= 1
-        return True
 
     def _receive(self, link: Link, payload: bytes) -> None:
         ctx = self._ctx
@@ -349,10 +335,10 @@ class Peer:
         self._ctx.now = now
         return self._writing.open_bucket(name, kind=kind, deletes=deletes, ttl_ms=ttl_ms)
 
-    def draft(self, bucket: str, now: Now) -> Draft:
-        """An empty draft on an open bucket."""
+    def draft(self, bucket: str, now: Now, after: Token | None = None) -> Draft:
+        """An empty draft on an open bucket, stamped above all that `after` names when it is committed."""
         self._ctx.now = now
-        return self._writing.draft(bucket)
+        return self._writing.draft(bucket, self._concern.after(after))
 
     def commit_draft(self, draft: Draft, now: Now) -> Written:
         """Apply a draft here at once, and have it sealed, stored and sent. Raises LocalError; then nothing is written."""
@@ -366,10 +352,15 @@ class Peer:
         self._ctx.now = now
         self._rounds.dial(address, None, is_wanted=True)
 
-    def seek_acks(self, written: Written, ack: int | str, now: Now) -> bool:
+    def seek_acks(self, written: Written, ack: Ack, now: Now) -> bool:
         """Is a write stored as widely as `ack` asks for? If not, reach for members that we are not linked with."""
         self._ctx.now = now
         return self._concern.seek_acks(written, ack)
+
+    def seek_token(self, token: Token, now: Now) -> bool:
+        """Have we seen all that a token names? If not, ask its maker or others at once. Bounded: ask as often as you like."""
+        self._ctx.now = now
+        return self._concern.seek_token(token)
 
     def request_exchange(self, now: Now) -> None:
         """Compare with every linked member now."""
@@ -407,6 +398,11 @@ class Peer:
         return self._commits.is_idle
 
     @property
+    def has_effects(self) -> bool:
+        """Has something been asked for since `drain()`?"""
+        return bool(self._ctx.effects)
+
+    @property
     def is_gathering(self) -> bool:
         """Do writes wait for company? Asked after `drain()`: by `next_deadline()` they will be sealed, and more until then."""
         return self._commits.is_gathering
@@ -419,16 +415,16 @@ class Peer:
         """Has our own store committed a write?"""
         return self._concern.is_stored(written)
 
-    def why_unstored(self, written: Written) -> str | None:
-        """Why our own store has not committed a write; None where it has."""
-        return self._concern.why_unstored(written)
-
-    def needed_acks(self, ack: int | str) -> int:
-        """How many other members an ack level needs now. Raises LocalError for an unknown one."""
+    def needed_acks(self, ack: Ack) -> int:
+        """How many other members an ack level needs now, at least. Raises LocalError for an unknown one."""
         return self._concern.needed_acks(ack)
 
+    def shortfall(self, written: Written, ack: Ack) -> str:
+        """What an ack level lacks, and what becomes of the write, for people."""
+        return self._concern.shortfall(written, ack)
+
     def token_of(self, written: Written) -> str:
-        """What names this write to others, small enough for a cookie."""
+        """What names this write to others, in at most 64 characters."""
         return self._concern.token_of(written)
 
     def token(self, now: Now) -> str:
@@ -446,11 +442,7 @@ class Peer:
 
     def is_synced(self) -> bool:
         """Do we have all that the members we talked to are known to have?"""
-        if self._standing.state == "alone":
-            return self._standing.was_ready or not self._ctx.config.seeds
-        return self._standing.state == "ready" and all(
-            link.is_synced for link in self._ctx.by_peer.values()
-        )
+        return self._standing.is_synced()
 
     def is_writable(self) -> bool:
         """Is there room for more writes?"""

@@ -6,6 +6,7 @@ to a partner outside the view is opened for one exchange and closed again.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from attrs import define
@@ -16,6 +17,7 @@ from gossipsync.core._peer.hearsay import Hearsay
 from gossipsync.core._peer.introductions import Introductions
 from gossipsync.core._peer.standing import Standing
 from gossipsync.core.membership.dialling import view_size
+from gossipsync.core.membership.members import Member
 from gossipsync.core.model.effects import Dial
 from gossipsync.core.model.ids import PeerId
 
@@ -26,7 +28,7 @@ _LOST_EVERY: Final = 10
 _FORGET_EVERY: Final = 100
 """Every so many rounds the addresses that nobody names any more are forgotten."""
 _REACH_AT_ONCE: Final = 16
-"""Dials for one write's acks at a time: each is a TLS handshake at both ends."""
+"""Dials for one write's acks, or one token, at a time: each is a TLS handshake at both ends."""
 _SURPLUS_S: Final = 2.0
 """Intervals that a transient link lives."""
 _SILENT_S: Final = 10.0
@@ -179,15 +181,18 @@ class Rounds:
         ]
         return found[:missing]
 
-    def reach(self, count: int, *, without: set[PeerId]) -> None:
-        """Open transient links to so many members that are not linked yet."""
-        ctx = self._ctx
-        others = [
-            member.peer
-            for member in ctx.members
-            if not member.is_linked and member.state == "alive" and member.peer not in without
-        ]
-        for peer in ctx.rng.sample(others, min(count, len(others), _REACH_AT_ONCE)):
+    def reach(self, count: int, among: Iterable[Member]) -> None:
+        """Have transient links opened to so many members that are alive and not linked yet."""
+        dialler = self._ctx.dialler
+        others, under_way = [], 0
+        for member in among:
+            if not member.is_linked and member.state == "alive" and member.presence is not None:
+                is_dialled = any(map(dialler.is_dialling, member.presence.addresses[:1]))
+                under_way += is_dialled
+                if not is_dialled:
+                    others.append(member.peer)
+        missing = max(0, min(count, _REACH_AT_ONCE) - under_way)
+        for peer in self._ctx.rng.sample(others, min(missing, len(others))):
             self._dial_member(peer, is_wanted=False)
 
     def _dial_member(self, peer: PeerId, *, is_wanted: bool) -> None:

@@ -28,6 +28,13 @@ class Standing:
         """Has this peer not said goodbye?"""
         return self.stance is Stance.UP
 
+    def is_synced(self) -> bool:
+        """Do we have all that the members we talked to are known to have?"""
+        if self.state == "alone":
+            return self.was_ready or not self._ctx.config.seeds
+        links = self._ctx.by_peer.values()
+        return self.state == "ready" and all(link.is_synced for link in links)
+
     def update(self) -> None:
         """Look again."""
         links = self._ctx.by_peer.values()

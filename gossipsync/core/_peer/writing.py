@@ -14,7 +14,7 @@ from gossipsync.core.model.capability import Capability
 from gossipsync.core.model.events import EpochOpened
 from gossipsync.core.model.hlc import Hlc, hlc_at
 from gossipsync.core.model.ids import Epoch, Origin, epoch_of, new_epoch, origin_of
-from gossipsync.core.replication.draft import Draft
+from gossipsync.core.replication.draft import NOTHING, After, Draft
 from gossipsync.core.replication.lines import LineKey
 from gossipsync.core.replication.overlay import Overlay
 from gossipsync.core.replication.replica import Replica
@@ -24,6 +24,7 @@ from gossipsync.errors import (
     ConfigError,
     NotPermittedError,
     OverloadedError,
+    TokenError,
     ValueTooLargeError,
 )
 
@@ -48,7 +49,7 @@ class Writing:
     _ctx: Context
     _sealer: Sealer
     _commits: Commits
-    _last: dict[LineKey, Hlc] = field(factory=dict)
+    _last: dict[LineKey, Written] = field(factory=dict)
     _permitted: dict[str, Capability] = field(factory=dict)
     """Which certificate was found to permit writing a bucket: matching patterns at every write costs a tenth of it."""
 
@@ -93,29 +94,31 @@ class Writing:
         announcement = Announcement(rules, ctx.clock.tick(ctx.now.wall_ms))
         return ctx.new_replica(name, announcement)
 
-    def draft(self, bucket: str) -> Draft:
+    def draft(self, bucket: str, after: After = NOTHING) -> Draft:
         """See Peer.draft()."""
         ctx = self._ctx
         overlay = Overlay(
             ctx.replicas[bucket],
             origin=ctx.origin,
             wall_ms=ctx.now.wall_ms,
-            next_stamp=max(Hlc(ctx.clock.last + 1), hlc_at(ctx.now.wall_ms)),
+            next_stamp=max(Hlc(max(ctx.clock.last, after.hlc) + 1), hlc_at(ctx.now.wall_ms)),
             horizon_ms=ctx.config.horizon_ms,
         )
-        return Draft(overlay, ctx.config.limits)
+        return Draft(overlay, ctx.config.limits, after)
 
     def commit(self, draft: Draft) -> Written:
         """See Peer.commit_draft()."""
         ctx = self._ctx
         bucket = draft.replica.name
         self._check_may_write(bucket)
+        self._check_after(draft.after)
         if ctx.clock.is_ahead(ctx.now.wall_ms, ctx.config.max_skew_ms):
             self._open_epoch()
         if draft.origin != ctx.origin or not draft.is_current:
-            draft = draft.redone(self.draft(bucket))
+            draft = draft.redone(self.draft(bucket, draft.after))
         if draft.is_empty:
             return Written(bucket, ctx.origin, ctx.logs.index((bucket, ctx.origin)), ctx.clock.last)
+        ctx.clock.fold(draft.after.hlc)
         stamp = ctx.clock.tick(ctx.now.wall_ms)
         entries = draft.entries(stamp)
         size = sum(len(entry.data) + 5 for entry in entries)
@@ -130,10 +133,18 @@ class Writing:
         key = (bucket, ctx.origin)
         if key not in self._last:
             ctx.name_line(key)  # a token of this write is satisfied here before it is sealed
-        self._last[key] = stamp
+        written = self._last[key] = Written(bucket, ctx.origin, index, stamp)
         self._commits.wrote(size)
         ctx.moved(bucket)
-        return Written(bucket, ctx.origin, index, stamp)
+        return written
+
+    def _check_after(self, after: After) -> None:
+        """A token was good when the draft began; our clock may have been set back since."""
+        ctx = self._ctx
+        if after.hlc + 1 >= hlc_at(ctx.now.wall_ms + ctx.config.max_skew_ms):
+            raise TokenError(
+                "the token that this batch comes after is further ahead than max_skew: check the clocks of both machines"
+            )
 
     def _check_may_write(self, bucket: str) -> None:
         ctx = self._ctx
@@ -154,8 +165,8 @@ class Writing:
         """Is there room for more writes?"""
         return self._commits.pending_bytes <= self._ctx.config.limits.pending_bytes
 
-    def unsealed(self) -> dict[LineKey, Hlc]:
-        """Stamp of our last write in each bucket, sealed or not."""
+    def unsealed(self) -> dict[LineKey, Written]:
+        """Our last write in each bucket, sealed or not."""
         return self._last
 
     def _open_epoch(self) -> None:

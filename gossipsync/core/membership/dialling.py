@@ -66,6 +66,11 @@ class Dialler:
         known.is_dialling = True
         known.is_wanted = is_wanted
 
+    def is_dialling(self, address: str) -> bool:
+        """Is this address being dialled?"""
+        known = self._addresses.get(address)
+        return known is not None and known.is_dialling
+
     def is_wanted(self, address: str) -> bool:
         """Is a link to this address to stay?"""
         known = self._addresses.get(address)

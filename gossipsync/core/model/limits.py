@@ -57,6 +57,10 @@ class Limits:
     """One presence datum."""
     presence_batch_bytes: int = 8 << 10
     """Presence carried beside one exchange."""
+    token_ask_s: float = 0.05
+    """Between two exchanges with one member for the sake of tokens: whoever shows us a cookie must not make us chatter."""
+    token_partners: int = 4
+    """Members asked at a time for what a token names, where its maker is not linked."""
     known_rows: int = 512
     """Peers named or asked for in one message: more than change in a mesh of any size while news spreads."""
     credential_bytes: int = 12 << 10

@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from attrs import frozen
+
 from gossipsync.core.model.bucket import Kind
 from gossipsync.core.model.entry import MAX_KEY_BYTES, Entry, Op
-from gossipsync.core.model.hlc import Hlc
+from gossipsync.core.model.hlc import ZERO, Hlc
 from gossipsync.core.model.ids import Origin
 from gossipsync.core.model.limits import Limits
 from gossipsync.core.model.values import decode_value, encode_value
@@ -29,7 +31,7 @@ from gossipsync.errors import (
     ValueTypeError,
 )
 
-__all__ = ["NO_EXPIRY", "Draft"]
+__all__ = ["NOTHING", "NO_EXPIRY", "After", "Draft"]
 
 TOUCH_SHARE: Final = 0.05
 """A touch that extends a life by less than this share of the ttl sends nothing."""
@@ -38,13 +40,27 @@ _EMPTY_VALUE: Final = b"\xf6"
 _MAX_TOTAL: Final = 1 << 63
 
 
+@frozen
+class After:
+    """What a draft is ordered after, by the word of a token."""
+
+    hlc: Hlc = ZERO
+    """It is stamped above this."""
+    is_seen: bool = True
+    """Is all of that here? If not, a write may change what it cannot see, and leaves nothing out for being so already."""
+
+
+NOTHING: Final = After()
+
+
 class Draft:
     """Writes to one bucket at one moment. Methods raise LocalError at the call and then have done nothing.
 
     `ttl_ms`: None is the bucket's, NO_EXPIRY is none. Values are taken as they are at the call.
     """
 
-    def __init__(self, overlay: Overlay, limits: Limits) -> None:
+    def __init__(self, overlay: Overlay, limits: Limits, after: After = NOTHING) -> None:
+        self.after = after
         self._overlay = overlay
         self._limits = limits
         self._again: list[Callable[[Draft], object]] = []
@@ -175,7 +191,7 @@ class Draft:
         writes: dict[Slot, Write] = {
             field: Write(Op.SET, field, expires, data)
             for field, data in new.items()
-            if old.get(field) != data
+            if old.get(field) != data or not self.after.is_seen
         }
         writes |= {
             field: Write(Op.DELETE, str(field), expires, None) for field in old if field not in new
@@ -231,7 +247,7 @@ class Draft:
         _check_text(element, "element", least=0)
         shown = self.read(key) if self.has(key) else frozenset()
         assert isinstance(shown, frozenset)
-        if element in shown:
+        if element in shown or not self.after.is_seen:
             self._overlay.write(
                 key, element, Write(Op.DELETE, element, self._overlay.expires(None), None)
             )
