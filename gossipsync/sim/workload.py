@@ -11,8 +11,8 @@ from typing import Final
 
 from attrs import frozen
 
-from gossipsync.core import Deletes, Draft, Kind, Peer
-from gossipsync.errors import LocalError
+from gossipsync.core import Deletes, Draft, Kind, Now, Peer, Token
+from gossipsync.errors import LocalError, TokenError
 from gossipsync.sim.driver import Driver
 from gossipsync.sim.ledger import Entry, Ledger
 from gossipsync.sim.options import Options
@@ -23,7 +23,7 @@ _HOT_KEYS: Final = 4
 _SPREAD_KEYS: Final = 500
 _SESSION_TTL_MS: Final = 30_000
 _TOKEN_SHARE: Final = 0.25
-"""Share of writes that come after a token of an earlier one, where their writer has seen that."""
+"""Share of writes that come after a token of an earlier one, whether their writer has seen that or not."""
 
 
 @frozen
@@ -114,8 +114,8 @@ class Workload:
         peer.open_bucket(
             bucket.name, now, kind=bucket.kind, deletes=bucket.deletes, ttl_ms=bucket.ttl_ms
         )
-        after = self._seen_by(peer)
-        draft = peer.draft(bucket.name, now)
+        earlier, after = self._cookie(peer, now)
+        draft = peer.draft(bucket.name, now, after)
         _apply(draft, intent)
         if draft.is_empty:
             return
@@ -133,18 +133,20 @@ class Workload:
                 intent.value,
                 written,
                 expires,
-                after,
+                earlier,
             )
         )
 
-    def _seen_by(self, peer: Peer) -> int | None:
-        """An earlier entry that this peer has seen: what a token from a browser would name."""
+    def _cookie(self, peer: Peer, now: Now) -> tuple[int | None, Token | None]:
+        """An earlier entry and its token, as a browser would bring it from wherever that was written."""
         entries = self._ledger.entries
         if not entries or not self._randomness.chance(_TOKEN_SHARE):
-            return None
+            return None, None
         entry = entries[max(0, len(entries) - 1 - self._randomness.below(8))]
-        held = peer.vector().get((entry.bucket, entry.written.origin), 0)
-        return entry.number if held >= entry.written.index else None
+        try:
+            return entry.number, peer.parse_token(peer.token_of(entry.written), now)
+        except TokenError:
+            return None, None  # that clock is further ahead than this peer follows
 
     def _intent(self, number: int) -> _Intent:
         randomness, workload = self._randomness, self._options.workload

@@ -238,7 +238,7 @@ def test_a_store_that_fails_is_reported_and_tried_again(monkeypatch: pytest.Monk
     with gossipsync.open() as mesh:
         bucket = mesh.bucket("b")
         receipt = bucket.put("a", 1)
-        with pytest.raises(AckTimeoutError, match="has not stored it: .*planted"):
+        with pytest.raises(AckTimeoutError, match=r"has not stored it: .*planted"):
             receipt.wait("self", timeout=0.05)
         assert bucket["a"] == 1
         assert "store-failing" in mesh.status().warnings

@@ -7,9 +7,11 @@ import pytest
 
 from gossipsync.core import Limits
 from gossipsync.core._peer.commits import Commits
+from gossipsync.core._peer.concern import Concern
 from gossipsync.core._peer.exchange import Exchanges
 from gossipsync.core.model.hlc import HybridClock
 from gossipsync.core.replication import cells, views
+from gossipsync.core.replication.draft import NOTHING
 from gossipsync.core.replication.fetching import Fetcher
 from gossipsync.core.replication.lines import Line, LineTree
 from gossipsync.core.replication.replica import Replica
@@ -83,6 +85,10 @@ def clocks_ignore_others(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(HybridClock, "fold", lambda self, seen: None)
 
 
+def tokens_order_nothing(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Concern, "after", lambda self, token: NOTHING)
+
+
 def acks_for_nothing(patch: pytest.MonkeyPatch) -> None:
     """Whoever is linked is said to have stored everything; and what is written last is soon gone."""
 
@@ -123,6 +129,7 @@ PLANTED: list[tuple[type[checkers.Checker], Plant, dict[str, Any]]] = [
         {**WRITES, "push": True, "reorders": 0.6, "rate": 60.0},
     ),
     (checkers.Causality, clocks_ignore_others, {**WRITES, "skew": 5000.0}),
+    (checkers.Causality, tokens_order_nothing, {**WRITES, "skew": 5000.0}),
     (checkers.Durability, acks_for_nothing, {**WRITES, "crashes": 40.0, "quiet": 6.0}),
     (checkers.Signatures, anything_verifies, {**WRITES, "rogues": 0.5}),
     (checkers.Convergence, digests_go_unread, {**WRITES, "quiet": 8.0}),

@@ -19,7 +19,7 @@ from gossipsync.core._peer.writing import Writing, Written
 from gossipsync.core.membership.members import Member
 from gossipsync.core.model.acks import ACKS_TOLD, Ack, is_ack
 from gossipsync.core.model.hlc import ZERO, hlc_at
-from gossipsync.core.model.ids import PeerId
+from gossipsync.core.model.ids import PeerId, peer_of
 from gossipsync.core.model.now import Now
 from gossipsync.core.replication.draft import NOTHING, After
 from gossipsync.core.replication.lines import LineKey
@@ -139,10 +139,10 @@ class Concern:
 
     def token_of(self, written: Written) -> str:
         """What names this write to others, in at most 64 characters."""
-        config = self._ctx.config
+        config, maker = self._ctx.config, peer_of(written.origin)
         name = line_name(written.bucket, written.origin)
         return write_token(
-            self._ctx.peer_id, written.hlc, {name: written.index}, config.network, config.token_key
+            maker, written.hlc, {name: written.index}, config.network, config.token_key
         )
 
     def token(self) -> str:

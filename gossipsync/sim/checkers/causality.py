@@ -1,4 +1,4 @@
-"""Causality under tokens: a write made after its writer had seen another is ordered after it, whatever the clocks say."""
+"""Causality under tokens: a write that comes after the token of another is ordered after it, whatever the clocks say."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from gossipsync.sim.checkers.base import Checker
 
 
 class Causality(Checker):
-    """Stamps follow what writers had seen."""
+    """Stamps follow tokens."""
 
     name = "causality"
 
     def finished(self) -> None:
-        """Compare each write with the one its writer had seen."""
+        """Compare each write with the one whose token it came after."""
         entries = self.simulation.ledger.entries
         for entry in entries:
             if entry.after is None:
