@@ -1,13 +1,13 @@
 """What the core needs of the outside world, in a handful of verbs: a store, a verifier, randomness.
 
 A driver hands them in; the simulator hands in others than the trio runtime. None of these calls may block on I/O, but
-`Store.load` (once, at the start), and `Store.commit` and `Store.close`, which the driver calls, never the core.
+`Store.load_*` (once, at the start), and `Store.commit` and `Store.close`, which the driver calls, never the core.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from gossipsync.core.model.capability import Capability
 from gossipsync.core.model.ids import Origin, PeerId
@@ -16,11 +16,22 @@ Sign = Callable[[bytes], bytes]
 """Signs with this peer's Ed25519 key: message -> 64 bytes."""
 
 
-class Store(Protocol):
-    """A journal of bundles as received, and small named heads.
+class StoredLog(NamedTuple):
+    """A log's line as a store keeps it."""
 
-    `append` and `put_head` only buffer; `commit` makes all that was buffered before it durable, or raises StoreError and
-    keeps it buffered for the next try. `append` and `put_head` may be called while a `commit` runs in another thread.
+    last: int
+    """Number of the last bundle that this log is known up to; 0 for none."""
+    note: bytes | None
+    """≤ 128 opaque bytes that the core keeps beside a line; None for most."""
+
+
+class Store(Protocol):
+    """Logs: of each its line and its pieces, which are bundles as received or what is left of them; and small named heads.
+
+    `append`, `put_*` and `drop_log` only buffer; `commit` makes all that was buffered before it durable, in that order and
+    atomically, or raises StoreError and keeps it buffered for the next try. They may be called while a `commit` runs in another
+    thread. A log comes to be with its first piece or line, and stays until `drop_log`. Indexes are below `MAX_INDEX`.
+    A call that breaks a rule raises InternalError and buffers nothing.
     """
 
     @property
@@ -28,10 +39,15 @@ class Store(Protocol):
         """Where the data is, for error messages: a file's path, or an address without secrets."""
         ...
 
-    def load_bundles(self) -> Iterator[tuple[str, Origin, int, bytes]]:
-        """(bucket, origin, index, bundle) of every committed bundle, each log in index order without gaps.
+    def load_logs(self) -> dict[tuple[str, Origin], StoredLog]:
+        """Every committed log by its bucket and origin."""
+        ...
 
-        Raises StoreCorruptError.
+    def load_pieces(self) -> Iterator[tuple[str, Origin, int, bytes]]:
+        """(bucket, origin, index, piece) of every committed bundle or what is left of it, each log in index order.
+
+        Gaps, and pieces beyond `last`, are allowed. A load is of one moment: where a commit overtakes it, it goes on as if
+        there had been none, or raises StoreError. Raises StoreCorruptError.
         """
         ...
 
@@ -40,7 +56,22 @@ class Store(Protocol):
         ...
 
     def append(self, bucket: str, origin: Origin, index: int, bundle: bytes) -> None:
-        """Buffer one bundle, the next of its log."""
+        """Buffer the next bundle of its log: `index` is `last` + 1, and `last` moves. A piece that is there is replaced."""
+        ...
+
+    def put_piece(self, bucket: str, origin: Origin, index: int, piece: bytes | None) -> None:
+        """Buffer what is left of a bundle, in place of what was there, or a part of one that came by itself.
+
+        None: nothing is left. Never moves `last`.
+        """
+        ...
+
+    def put_line(self, bucket: str, origin: Origin, last: int, note: bytes | None) -> None:
+        """Buffer that the log's line moves to `last`, never backwards, with this note."""
+        ...
+
+    def drop_log(self, bucket: str, origin: Origin) -> None:
+        """Buffer that a log, its pieces and its line are forgotten; nothing happens where there is none."""
         ...
 
     def put_head(self, name: str, value: bytes | None) -> None:

@@ -6,12 +6,22 @@ Invariant: `load_*` gives what was committed when the copy was taken, and nothin
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+
+from attrs import Factory, define
 
 from gossipsync.core.model.ids import Origin
-from gossipsync.errors import StoreError
+from gossipsync.core.ports import StoredLog
+from gossipsync.errors import InternalError, StoreError
 
-_Bundle = tuple[str, Origin, int, bytes]
+_Log = tuple[str, Origin]
+
+
+@define
+class _Kept:
+    last: int = 0
+    note: bytes | None = None
+    pieces: dict[int, bytes] = Factory(dict)
 
 
 class SimulatedStore:
@@ -19,81 +29,144 @@ class SimulatedStore:
 
     def __init__(self) -> None:
         self.is_failing = False
-        self._bundles: list[_Bundle] = []
+        self._logs: dict[_Log, _Kept] = {}
         self._heads: dict[str, bytes] = {}
-        self._new_bundles: list[_Bundle] = []
-        self._new_heads: dict[str, bytes | None] = {}
-        self._copy: tuple[int, dict[str, bytes]] | None = None
-        self._counted = 0
-        self._stored: dict[tuple[str, Origin], int] = {}
+        self._waiting: list[Callable[[], None]] = []
+        self._lines: dict[_Log, int] = {}
+        """Where the buffered calls have moved them."""
+        self._copy: tuple[dict[_Log, _Kept], dict[str, bytes]] | None = None
+        self._copied: set[_Log] = set()
+        """Logs that the copy shares: they are written only after another copy of them."""
 
     @property
     def place(self) -> str:
         """No file."""
         return "the simulated disk"
 
-    def load_bundles(self) -> Iterator[_Bundle]:
-        """Committed bundles, in the order of their commits."""
-        return iter(list(self._bundles))
+    def load_logs(self) -> dict[_Log, StoredLog]:
+        """Committed logs."""
+        return {log: StoredLog(kept.last, kept.note) for log, kept in self._logs.items()}
+
+    def load_pieces(self) -> Iterator[tuple[str, Origin, int, bytes]]:
+        """Committed pieces, log by log."""
+        found = [(log, sorted(kept.pieces.items())) for log, kept in self._logs.items()]
+        return ((*log, index, piece) for log, pieces in found for index, piece in pieces)
 
     def load_heads(self) -> dict[str, bytes]:
         """Committed heads."""
         return dict(self._heads)
 
     def append(self, bucket: str, origin: Origin, index: int, bundle: bytes) -> None:
-        """Buffer a bundle."""
-        self._new_bundles.append((bucket, origin, index, bundle))
+        """Buffer a bundle. Raises InternalError unless it is the next of its log."""
+        log = (bucket, origin)
+        if index != self._line(log) + 1:
+            raise InternalError(f"bundle {index} of a log at {self._line(log)}")
+        self._lines[log] = index
+        self._waiting.append(lambda: self._append(log, index, bundle))
+
+    def put_piece(self, bucket: str, origin: Origin, index: int, piece: bytes | None) -> None:
+        """Buffer what is left of a bundle."""
+        self._waiting.append(lambda: self._put_piece((bucket, origin), index, piece))
+
+    def put_line(self, bucket: str, origin: Origin, last: int, note: bytes | None) -> None:
+        """Buffer a line. Raises InternalError where it would move backwards."""
+        log = (bucket, origin)
+        if last < self._line(log):
+            raise InternalError(f"line {last} of a log at {self._line(log)}")
+        self._lines[log] = last
+        self._waiting.append(lambda: self._put_line(log, last, note))
+
+    def drop_log(self, bucket: str, origin: Origin) -> None:
+        """Buffer that a log is forgotten."""
+        log = (bucket, origin)
+        self._lines[log] = 0
+        self._waiting.append(lambda: self._drop_log(log))
 
     def put_head(self, name: str, value: bytes | None) -> None:
         """Buffer a head."""
-        self._new_heads[name] = value
+        self._waiting.append(lambda: self._put_head(name, value))
 
     def commit(self) -> None:
         """Keep what was buffered. Raises StoreError while the disk fails."""
         if self.is_failing:
             raise StoreError("the simulated disk fails")
-        self._bundles += self._new_bundles
-        self._new_bundles.clear()
-        for name, value in self._new_heads.items():
-            if value is None:
-                self._heads.pop(name, None)
-            else:
-                self._heads[name] = value
-        self._new_heads.clear()
+        for change in self._waiting:
+            change()
+        self._forget_buffer()
 
     def close(self) -> None:
         """Nothing to release."""
 
     def crash(self) -> None:
         """The machine stops: the buffer is lost."""
-        self._new_bundles.clear()
-        self._new_heads.clear()
+        self._forget_buffer()
 
     def keep_copy(self) -> None:
         """Take a copy of what is committed, as a backup does."""
-        self._copy = (len(self._bundles), dict(self._heads))
+        self._copy = (dict(self._logs), dict(self._heads))
+        self._copied = set(self._logs)
 
     def restore_copy(self) -> bool:
         """Put the copy back, as an operator does; False where there is none."""
         if self._copy is None:
             return False
-        size, heads = self._copy
-        del self._bundles[size:]
-        self._counted, self._stored = 0, {}
-        self._heads = dict(heads)
+        self._forget_buffer()
+        logs, heads = self._copy
+        self._logs, self._heads = dict(logs), dict(heads)
+        self._copied = set(logs)
         return True
 
     def wipe(self) -> None:
         """The disk is lost."""
         self.crash()
-        self._bundles.clear()
+        self._logs.clear()
         self._heads.clear()
-        self._counted, self._stored = 0, {}
 
     def stored(self, bucket: str, origin: Origin) -> int:
-        """The last committed bundle of a log; 0 for none."""
-        while self._counted < len(self._bundles):
-            name, of, index, _ = self._bundles[self._counted]
-            self._stored[name, of] = index
-            self._counted += 1
-        return self._stored.get((bucket, origin), 0)
+        """The committed line of a log; 0 for none."""
+        kept = self._logs.get((bucket, origin))
+        return kept.last if kept is not None else 0
+
+    def _line(self, log: _Log) -> int:
+        line = self._lines.get(log)
+        return line if line is not None else self.stored(*log)
+
+    def _forget_buffer(self) -> None:
+        self._waiting.clear()
+        self._lines.clear()
+
+    # -- what a commit does ----------------------------------------------------------------------------------
+
+    def _kept(self, log: _Log) -> _Kept:
+        kept = self._logs.get(log)
+        if kept is None:
+            kept = self._logs[log] = _Kept()
+        elif log in self._copied:
+            kept = self._logs[log] = _Kept(kept.last, kept.note, dict(kept.pieces))
+        self._copied.discard(log)
+        return kept
+
+    def _append(self, log: _Log, index: int, bundle: bytes) -> None:
+        kept = self._kept(log)
+        kept.last = index
+        kept.pieces[index] = bundle
+
+    def _put_piece(self, log: _Log, index: int, piece: bytes | None) -> None:
+        if piece is not None:
+            self._kept(log).pieces[index] = piece
+        elif log in self._logs:
+            self._kept(log).pieces.pop(index, None)
+
+    def _put_line(self, log: _Log, last: int, note: bytes | None) -> None:
+        kept = self._kept(log)
+        kept.last, kept.note = last, note
+
+    def _drop_log(self, log: _Log) -> None:
+        self._logs.pop(log, None)
+        self._copied.discard(log)
+
+    def _put_head(self, name: str, value: bytes | None) -> None:
+        if value is None:
+            self._heads.pop(name, None)
+        else:
+            self._heads[name] = value

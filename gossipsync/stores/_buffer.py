@@ -1,8 +1,9 @@
-"""What was appended and not yet committed: the half of a store that every backend has alike.
+"""What was written and not yet committed: the half of a store that every backend has alike.
 
-The engine appends under the peer's lock while a worker thread commits what came before, so a commit takes the whole batch
-in one swap. Invariant: a batch whose commit failed goes back in front of what came since; nothing is lost or reordered,
-and no log ever has a gap, in the buffer or behind it.
+The engine writes under the peer's lock while a worker thread commits what came before, so a commit takes the whole batch
+in one swap. A batch is the net effect of its calls, log by log: what came and went between two commits never reaches the disk.
+Invariant: a batch whose commit failed goes back in front of what came since; nothing is lost or reordered, and no line
+skips a bundle or moves backwards, in the buffer or behind it.
 """
 
 from __future__ import annotations
@@ -12,55 +13,139 @@ from typing import Final
 
 from attrs import Factory, define
 
+from gossipsync.core.model.bundle import MAX_INDEX
 from gossipsync.core.model.ids import Origin
+from gossipsync.core.ports import StoredLog
 from gossipsync.errors import InternalError
 
 MAX_HEAD_BYTES: Final = 64 << 10
 """A head is rewritten whole at each change: beyond this it belongs in bundles."""
+MAX_NOTE_BYTES: Final = 128
+"""A note is rewritten at each commit to its log, and held in memory for each."""
 
 Log = tuple[str, Origin]
 """What names a log: its bucket and its origin."""
 
 
 @define
+class LogState:
+    """What a buffer knows of a log, with all that was buffered."""
+
+    last: int = 0
+    note: bytes | None = None
+    top: int = 0
+    """No piece beyond it is behind the buffer, or on its way there."""
+
+
+@define
+class LogChange:
+    """What a commit does to one log, in this order: drop what was, take pieces out, put pieces in, set the line."""
+
+    is_dropped: bool = False
+    gone: set[int] = Factory(set)
+    """What may be there of these comes out, replaced or not."""
+    pieces: dict[int, bytes] = Factory(dict)
+    """What goes in: none of these is there then."""
+    line: StoredLog | None = None
+    """None: there is no such log afterwards."""
+    top: int = 0
+    """As in LogState."""
+
+    def then(self, later: LogChange) -> LogChange:
+        """Both in one."""
+        if later.is_dropped:
+            return later
+        kept = {index: piece for index, piece in self.pieces.items() if index not in later.gone}
+        return LogChange(self.is_dropped, self.gone | later.gone, kept | later.pieces)
+
+
+@define
 class Batch:
     """All that one commit makes durable."""
 
-    bundles: list[tuple[str, Origin, int, bytes]] = Factory(list)
+    logs: dict[Log, LogChange] = Factory(dict)
     heads: dict[str, bytes | None] = Factory(dict)
 
     def __bool__(self) -> bool:
-        return bool(self.bundles or self.heads)
+        return bool(self.logs or self.heads)
 
 
 class WriteBuffer:
-    """Bundles and heads that wait for a commit. Every method may be called from any thread."""
+    """Changes to logs and heads that wait for a commit. Every method may be called from any thread."""
 
-    def __init__(self, last_indexes: dict[Log, int]) -> None:
-        """`last_indexes`: the last committed index of every log."""
+    def __init__(self, states: dict[Log, LogState]) -> None:
+        """`states`: every committed log."""
         self._lock = Lock()
-        self._last = last_indexes
+        self._states = states
         self._batch = Batch()
 
     def append(self, bucket: str, origin: Origin, index: int, bundle: bytes) -> None:
         """Raises InternalError unless this is the next bundle of its log."""
         with self._lock:
-            expected = self._last.get((bucket, origin), 0) + 1
-            if index != expected:
-                raise InternalError(
-                    f"bundle {index} was appended to a log in bucket {bucket!r} that waits for bundle {expected}: "
-                    "nothing was stored; restart the peer and report this"
+            log = (bucket, origin)
+            state = self._states.get(log)
+            expected = state.last + 1 if state is not None else 1
+            if index != expected or index >= MAX_INDEX:
+                raise _refused(
+                    f"bundle {index} was appended to a log in bucket {bucket!r} that waits for bundle {expected}"
                 )
-            self._last[bucket, origin] = index
-            self._batch.bundles.append((bucket, origin, index, bundle))
+            if state is None:
+                state = self._states[log] = LogState()
+            state.last = index
+            change = self._change(log)
+            change.pieces[index] = bundle
+            if index <= state.top:
+                change.gone.add(index)
+
+    def put_piece(self, bucket: str, origin: Origin, index: int, piece: bytes | None) -> None:
+        """Raises InternalError for an index that no bundle has."""
+        if not 0 < index < MAX_INDEX:
+            raise _refused(f"piece {index} was put into a log in bucket {bucket!r}")
+        with self._lock:
+            log = (bucket, origin)
+            state = self._states.get(log)
+            if state is None:
+                if piece is None:
+                    return
+                state = self._states[log] = LogState()
+            change = self._change(log)
+            if index <= state.top:
+                change.gone.add(index)
+            if piece is None:
+                change.pieces.pop(index, None)
+            else:
+                change.pieces[index] = piece
+
+    def put_line(self, bucket: str, origin: Origin, last: int, note: bytes | None) -> None:
+        """Raises InternalError for a line that moves backwards and for a note that is no small one."""
+        if note is not None and len(note) > MAX_NOTE_BYTES:
+            raise _refused(
+                f"the note of a log in bucket {bucket!r} has {len(note)} bytes, over {MAX_NOTE_BYTES}"
+            )
+        with self._lock:
+            log = (bucket, origin)
+            state = self._states.get(log)
+            if not (state.last if state is not None else 0) <= last < MAX_INDEX:
+                raise _refused(
+                    f"the line of a log in bucket {bucket!r} was put to {last}, where it was at "
+                    f"{state.last if state is not None else 0}"
+                )
+            if state is None:
+                state = self._states[log] = LogState()
+            state.last, state.note = last, note
+            self._change(log)
+
+    def drop_log(self, bucket: str, origin: Origin) -> None:
+        """Nothing where there is no such log."""
+        with self._lock:
+            log = (bucket, origin)
+            if self._states.pop(log, None) is not None:
+                self._batch.logs[log] = LogChange(is_dropped=True)
 
     def put_head(self, name: str, value: bytes | None) -> None:
         """Raises InternalError for a value that is no small one."""
         if value is not None and len(value) > MAX_HEAD_BYTES:
-            raise InternalError(
-                f"head {name!r} has {len(value)} bytes, over {MAX_HEAD_BYTES}: "
-                "nothing was stored; restart the peer and report this"
-            )
+            raise _refused(f"head {name!r} has {len(value)} bytes, over {MAX_HEAD_BYTES}")
         with self._lock:
             self._batch.heads[name] = value
 
@@ -68,10 +153,30 @@ class WriteBuffer:
         """All that waits; the caller commits it or gives it back."""
         with self._lock:
             batch, self._batch = self._batch, Batch()
+            for log, change in batch.logs.items():
+                state = self._states.get(log)
+                if state is None:
+                    change.line = None
+                else:
+                    state.top = change.top = max(state.top, max(change.pieces, default=0))
+                    change.line = StoredLog(state.last, state.note)
             return batch
 
     def give_back(self, batch: Batch) -> None:
         """The commit of `batch` failed: it is the first to be tried again."""
         with self._lock:
             since = self._batch
-            self._batch = Batch(batch.bundles + since.bundles, batch.heads | since.heads)
+            logs = dict(batch.logs)
+            for log, change in since.logs.items():
+                logs[log] = logs[log].then(change) if log in logs else change
+            self._batch = Batch(logs, batch.heads | since.heads)
+
+    def _change(self, log: Log) -> LogChange:
+        change = self._batch.logs.get(log)
+        if change is None:
+            change = self._batch.logs[log] = LogChange()
+        return change
+
+
+def _refused(what: str) -> InternalError:
+    return InternalError(f"{what}: nothing was stored; restart the peer and report this")

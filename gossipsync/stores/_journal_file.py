@@ -1,8 +1,8 @@
 """The file `journal.db`: its format, how it is made, and how it is told from anything else before it is touched.
 
 An SQLite file in WAL mode with the application id "goss", a format number in `user_version` and four tables: `binding`
-(whose journal this is), `logs`, `journal` (bundles as received, in order of arrival) and `heads`. SQLite's own checks
-see broken structure but not a flipped payload bit, so every row carries a checksum (`_rows`).
+(whose journal this is), `logs`, `pieces` (bundles as received, or what is left of them, log by log) and `heads`. SQLite's own
+checks see broken structure but not a flipped payload bit, so every row carries a checksum (`_rows`).
 
 Invariant: a file that is not ours, or damaged, is never opened for writing and gets no files beside it.
 """
@@ -19,18 +19,20 @@ from zlib import crc32
 
 from gossipsync.core.model.ids import NetworkId, PeerId, peer_text
 from gossipsync.errors import StoreError
+from gossipsync.stores import _rows
 from gossipsync.stores._faults import corrupt, reading, system_calls, writing
 
 APPLICATION_ID: Final = int.from_bytes(b"goss", "big")
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 SCHEMA: Final = {
     "binding": "CREATE TABLE binding (network BLOB, peer BLOB, checksum INTEGER)",
     "heads": "CREATE TABLE heads (name TEXT PRIMARY KEY, value BLOB, checksum INTEGER) WITHOUT ROWID",
-    # seq is the order of arrival: reading by it is one sequential scan, and yields each log in index order.
-    "journal": "CREATE TABLE journal (seq INTEGER PRIMARY KEY, log INTEGER, number INTEGER, checksum INTEGER, bundle BLOB)",
-    # `last` is what tells a log's lost tail from its end.
-    "logs": "CREATE TABLE logs (id INTEGER PRIMARY KEY, bucket TEXT, origin BLOB, last INTEGER, checksum INTEGER)",
+    # `pieces` is how many it has: what tells a lost one from a trimmed one. No piece has an index above `top`.
+    # Row 0 is no log: its `pieces` says how many logs there are.
+    "logs": "CREATE TABLE logs (id INTEGER PRIMARY KEY, bucket TEXT, origin BLOB, last INTEGER, note BLOB, pieces INTEGER, top INTEGER, checksum INTEGER)",
+    # The id is the log's << 40 | the index: found without another index, and read log by log.
+    "pieces": "CREATE TABLE pieces (id INTEGER PRIMARY KEY, checksum INTEGER, piece BLOB)",
 }
 
 _BUSY_TIMEOUT_S: Final = 5.0
@@ -67,6 +69,8 @@ def create(path: Path, network: NetworkId, peer: PeerId) -> None:
 
 
 def _fill(connection: sqlite3.Connection, network: NetworkId, peer: PeerId) -> None:
+    # Before the first table, or never.
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     connection.execute("BEGIN")
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {FORMAT}")
@@ -74,6 +78,7 @@ def _fill(connection: sqlite3.Connection, network: NetworkId, peer: PeerId) -> N
         connection.execute(statement)
     row = (network, peer, crc32(network + peer))
     connection.execute("INSERT INTO binding VALUES (?, ?, ?)", row)
+    _rows.write_log_count(connection, 0)
     connection.execute("COMMIT")
     connection.execute("PRAGMA journal_mode = WAL")
 
@@ -123,6 +128,8 @@ def _connect(path: Path, options: str) -> sqlite3.Connection:
         timeout=_BUSY_TIMEOUT_S,
     )
     connection.execute("PRAGMA cell_size_check = ON")
+    # Where VACUUM builds its copy (`_space` bounds it): not in a folder that may be another, fuller disk.
+    connection.execute("PRAGMA temp_store = MEMORY")
     return connection
 
 
@@ -152,6 +159,11 @@ def _check_header(path: Path) -> None:
         raise StoreError(
             f"{path} has format {user_version}, and this gossipsync knows {FORMAT}: start the newer gossipsync that "
             "wrote it, or give this one a data_dir of its own"
+        )
+    if user_version == 1:
+        raise StoreError(
+            f"{path} has format 1, of before the first release, which this gossipsync does not read: move {path.parent} away "
+            "and start again; the peer joins anew and the mesh gives back all that any peer still holds"
         )
     if user_version != FORMAT or not {write_version, read_version} <= {1, 2}:
         raise corrupt(path, "its header makes no sense")

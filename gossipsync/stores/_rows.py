@@ -8,36 +8,76 @@ StoreCorruptError.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable
 from pathlib import Path
 from struct import Struct
-from typing import Final
+from typing import Final, NamedTuple
 from zlib import crc32
 
+from gossipsync.core.model.bundle import MAX_INDEX
 from gossipsync.core.model.ids import ORIGIN_BYTES, Origin
 from gossipsync.stores._buffer import Log
 from gossipsync.stores._faults import corrupt
 
-Logs = dict[Log, tuple[int, int]]
-"""Of each log its id in the file and its last committed index."""
-BundleRow = tuple[int, int, int, bytes]
-"""(row's place in the order of arrival, log id, index, bundle)."""
 
+class LogRow(NamedTuple):
+    """A log as the file has it; `last`, `note` and `top` are those of LogState."""
+
+    id: int
+    last: int
+    note: bytes | None
+    pieces: int
+    """How many it has."""
+    top: int
+
+
+Logs = dict[Log, LogRow]
+PieceRow = tuple[int, bytes]
+"""(id, piece)."""
+
+MAX_LOG_ID: Final = (1 << 63) // MAX_INDEX - 1
+
+_COUNT_ID: Final = 0
 _LOAD_ROWS: Final = 32
-"""Bundles read at a time: at most 28 MiB at the largest bundle size, and one query's cost spread over as many."""
-_PLACE: Final = Struct(">qq")
+"""Pieces read at a time: at most 28 MiB at the largest bundle size, and one query's cost spread over as many."""
+_LOG_NUMBERS: Final = Struct(">qqqq?")
+_PIECE_ID: Final = Struct(">q")
+
+
+def piece_id(log_id: int, index: int) -> int:
+    """The key of a piece."""
+    return log_id * MAX_INDEX + index
+
+
+def piece_text(row_id: int) -> str:
+    """A piece as people read it."""
+    log_id, index = divmod(row_id, MAX_INDEX)
+    return f"piece {index} of log {log_id}"
 
 
 def read_logs(connection: sqlite3.Connection, path: Path) -> Logs:
     """Every log. Raises sqlite3.Error, StoreCorruptError."""
     logs: Logs = {}
-    for row in connection.execute("SELECT id, bucket, origin, last, checksum FROM logs"):
+    count = None
+    for row in connection.execute(
+        "SELECT id, bucket, origin, last, note, pieces, top, checksum FROM logs"
+    ):
         match row:
-            case (int(log_id), str(bucket), bytes(origin), int(last), int(checksum)) if len(
-                origin
-            ) == ORIGIN_BYTES and checksum == _log_checksum(log_id, bucket, Origin(origin), last):
-                logs[bucket, Origin(origin)] = (log_id, last)
+            case (
+                int(log_id), str(bucket), bytes(origin), int(last), bytes() | None as note, int(pieces), int(top), int(checksum)
+            ) if checksum == _log_checksum(
+                bucket, Origin(origin), found := LogRow(log_id, last, note, pieces, top)
+            ):  # fmt: skip
+                if log_id == _COUNT_ID:
+                    count = pieces
+                    continue
             case _:
                 raise corrupt(path, "a log's row does not verify")
+        if len(origin) != ORIGIN_BYTES:
+            raise corrupt(path, "a log's row does not verify")
+        logs[bucket, Origin(origin)] = found
+    if count != len(logs):
+        raise corrupt(path, f"it has {len(logs)} logs instead of {count}")
     return logs
 
 
@@ -55,44 +95,63 @@ def read_heads(connection: sqlite3.Connection, path: Path) -> dict[str, bytes]:
     return heads
 
 
-def read_bundles(
-    connection: sqlite3.Connection, path: Path, after: int, end: int
-) -> list[BundleRow]:
-    """Some rows that follow row `after`, up to row `end`. Raises sqlite3.Error, StoreCorruptError."""
-    rows: list[BundleRow] = []
+def read_pieces(connection: sqlite3.Connection, path: Path, after: int) -> list[PieceRow]:
+    """Some rows that follow the one with this id. Raises sqlite3.Error, StoreCorruptError."""
+    rows: list[PieceRow] = []
     for row in connection.execute(
-        "SELECT seq, log, number, checksum, bundle FROM journal WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?",
-        (after, end, _LOAD_ROWS),
+        "SELECT id, checksum, piece FROM pieces WHERE id > ? ORDER BY id LIMIT ?",
+        (after, _LOAD_ROWS),
     ):
         match row:
-            case (int(seq), int(log_id), int(index), int(checksum), bytes(bundle)) if (
-                checksum == _bundle_checksum(log_id, index, bundle)
+            case (int(row_id), int(checksum), bytes(piece)) if checksum == _piece_checksum(
+                row_id, piece
             ):
-                rows.append((seq, log_id, index, bundle))
+                rows.append((row_id, piece))
             case _:
-                raise corrupt(path, f"the bundle in row {row[0]} does not verify")
+                raise corrupt(path, f"{piece_text(row[0])} does not verify")
     return rows
 
 
 def write_logs(connection: sqlite3.Connection, logs: Logs) -> None:
     """Insert or replace. Raises sqlite3.Error."""
     connection.executemany(
-        "INSERT OR REPLACE INTO logs VALUES (?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO logs VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         [
-            (log_id, bucket, origin, last, _log_checksum(log_id, bucket, origin, last))
-            for (bucket, origin), (log_id, last) in logs.items()
+            (
+                row.id, bucket, origin, row.last, row.note, row.pieces, row.top, _log_checksum(bucket, origin, row)
+            )
+            for (bucket, origin), row in logs.items()
         ],
+    )  # fmt: skip
+
+
+def write_log_count(connection: sqlite3.Connection, count: int) -> None:
+    """How many logs there are. Raises sqlite3.Error."""
+    write_logs(connection, {("", Origin(b"")): LogRow(_COUNT_ID, 0, None, count, 0)})
+
+
+def delete_log(connection: sqlite3.Connection, log_id: int) -> int:
+    """Remove a log with its pieces; how many. Raises sqlite3.Error."""
+    connection.execute("DELETE FROM logs WHERE id = ?", (log_id,))
+    pieces = connection.execute(
+        "DELETE FROM pieces WHERE id BETWEEN ? AND ?",
+        (piece_id(log_id, 0), piece_id(log_id, MAX_INDEX - 1)),
     )
+    return pieces.rowcount
 
 
-def write_bundles(connection: sqlite3.Connection, placed: list[tuple[int, int, bytes]]) -> None:
-    """Add (log id, index, bundle) at the end. Raises sqlite3.Error."""
+def delete_pieces(connection: sqlite3.Connection, row_ids: Iterable[int]) -> int:
+    """Remove those of these that are there; how many were. Raises sqlite3.Error."""
+    return connection.executemany(
+        "DELETE FROM pieces WHERE id = ?", [(row_id,) for row_id in row_ids]
+    ).rowcount
+
+
+def insert_pieces(connection: sqlite3.Connection, pieces: list[PieceRow]) -> None:
+    """Add what is not there yet. Raises sqlite3.Error."""
     connection.executemany(
-        "INSERT INTO journal (log, number, checksum, bundle) VALUES (?, ?, ?, ?)",
-        [
-            (log_id, index, _bundle_checksum(log_id, index, bundle), bundle)
-            for log_id, index, bundle in placed
-        ],
+        "INSERT INTO pieces VALUES (?, ?, ?)",
+        [(row_id, _piece_checksum(row_id, piece), piece) for row_id, piece in pieces],
     )
 
 
@@ -112,13 +171,14 @@ def write_heads(connection: sqlite3.Connection, heads: dict[str, bytes | None]) 
     )
 
 
-def _bundle_checksum(log_id: int, index: int, bundle: bytes) -> int:
-    """Over a bundle and its place, so that two bundles that changed places are seen too."""
-    return crc32(bundle, crc32(_PLACE.pack(log_id, index)))
+def _piece_checksum(row_id: int, piece: bytes) -> int:
+    """Over a piece and its place, so that two that changed places are seen too."""
+    return crc32(piece, crc32(_PIECE_ID.pack(row_id)))
 
 
-def _log_checksum(log_id: int, bucket: str, origin: Origin, last: int) -> int:
-    return crc32(bucket.encode(), crc32(origin, crc32(_PLACE.pack(log_id, last))))
+def _log_checksum(bucket: str, origin: Origin, row: LogRow) -> int:
+    numbers = _LOG_NUMBERS.pack(row.id, row.last, row.pieces, row.top, row.note is None)
+    return crc32(bucket.encode(), crc32(row.note or b"", crc32(origin, crc32(numbers))))
 
 
 def _head_checksum(name: str, value: bytes) -> int:

@@ -1,18 +1,26 @@
 """A store that forgets: what a peer without `data_dir` has, and what a simulated one has.
 
-Invariant: as in every store, a load shows what was committed and nothing that was only appended; here that lasts as long as the
+Invariant: as in every store, a load shows what was committed and nothing that was only buffered; here that lasts as long as the
 object. A peer that is never started again from the same object has no use for a second copy of its data: `keeps=False`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
 from threading import Lock
 
+from attrs import Factory, define
+
 from gossipsync.core.model.ids import Origin
+from gossipsync.core.ports import StoredLog
 from gossipsync.errors import StoreError
-from gossipsync.stores._buffer import WriteBuffer
+from gossipsync.stores._buffer import Log, LogChange, WriteBuffer
+
+
+@define
+class _Kept:
+    line: StoredLog
+    pieces: dict[int, bytes] = Factory(dict)
 
 
 class MemoryStore:
@@ -22,7 +30,7 @@ class MemoryStore:
         self._keeps = keeps
         self._commit_lock = Lock()
         self._buffer = WriteBuffer({})
-        self._bundles: list[tuple[str, Origin, int, bytes]] = []
+        self._logs: dict[Log, _Kept] = {}
         self._heads: dict[str, bytes] = {}
         self._is_closed = False
 
@@ -31,10 +39,18 @@ class MemoryStore:
         """No file."""
         return "this process's memory"
 
-    def load_bundles(self) -> Iterator[tuple[str, Origin, int, bytes]]:
-        """What is committed by now, in the order of arrival."""
+    def load_logs(self) -> dict[Log, StoredLog]:
+        """Every committed log."""
         self._check_open()
-        return islice(self._bundles, len(self._bundles))
+        with self._commit_lock:
+            return {log: kept.line for log, kept in self._logs.items()}
+
+    def load_pieces(self) -> Iterator[tuple[str, Origin, int, bytes]]:
+        """What is committed by now, log by log."""
+        self._check_open()
+        with self._commit_lock:
+            found = [(log, sorted(kept.pieces.items())) for log, kept in self._logs.items()]
+        return ((*log, index, piece) for log, pieces in found for index, piece in pieces)
 
     def load_heads(self) -> dict[str, bytes]:
         """A copy of the committed heads."""
@@ -46,6 +62,21 @@ class MemoryStore:
         """Raises InternalError unless this is the next bundle of its log."""
         self._check_open()
         self._buffer.append(bucket, origin, index, bundle)
+
+    def put_piece(self, bucket: str, origin: Origin, index: int, piece: bytes | None) -> None:
+        """Raises InternalError for an index that no bundle has."""
+        self._check_open()
+        self._buffer.put_piece(bucket, origin, index, piece)
+
+    def put_line(self, bucket: str, origin: Origin, last: int, note: bytes | None) -> None:
+        """Raises InternalError for a line that moves backwards and for a note over 128 bytes."""
+        self._check_open()
+        self._buffer.put_line(bucket, origin, last, note)
+
+    def drop_log(self, bucket: str, origin: Origin) -> None:
+        """Nothing where there is no such log."""
+        self._check_open()
+        self._buffer.drop_log(bucket, origin)
 
     def put_head(self, name: str, value: bytes | None) -> None:
         """Raises InternalError for a value over 64 KiB."""
@@ -59,12 +90,24 @@ class MemoryStore:
             batch = self._buffer.take()
             if not self._keeps:
                 return
-            self._bundles += batch.bundles
+            for log, change in batch.logs.items():
+                self._apply(log, change)
             for name, value in batch.heads.items():
                 if value is None:
                     self._heads.pop(name, None)
                 else:
                     self._heads[name] = value
+
+    def _apply(self, log: Log, change: LogChange) -> None:
+        if change.is_dropped:
+            self._logs.pop(log, None)
+        if change.line is None:
+            return
+        kept = self._logs.setdefault(log, _Kept(change.line))
+        kept.line = change.line
+        for index in change.gone:
+            kept.pieces.pop(index, None)
+        kept.pieces |= change.pieces
 
     def close(self) -> None:
         """Refuse further use."""

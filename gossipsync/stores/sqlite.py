@@ -1,4 +1,4 @@
-"""The durable store: one SQLite file `journal.db` in the peer's data folder, which holds bundles as they were received.
+"""The durable store: one SQLite file `journal.db` in the peer's data folder: bundles as received, or what is left of them.
 
 Why a journal and not a row for each cell: the replica in memory answers all reads, so the disk only has to give it back
 after a restart; docs/decisions/store-journal.md has the figures. Theory of operation: opening takes the folder's lock and
@@ -13,17 +13,20 @@ import ctypes
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 from weakref import WeakSet
 
+from gossipsync.core.model.bundle import MAX_INDEX
 from gossipsync.core.model.ids import NetworkId, Origin, PeerId
+from gossipsync.core.ports import StoredLog
 from gossipsync.errors import StoreCorruptError, StoreError
 from gossipsync.stores import _journal_file, _rows
-from gossipsync.stores._buffer import Batch, WriteBuffer
+from gossipsync.stores._buffer import Batch, Log, LogChange, LogState, WriteBuffer
 from gossipsync.stores._faults import corrupt, reading, system_calls, writing
 from gossipsync.stores._lock import FolderLock
+from gossipsync.stores._space import Space
 
 
 class SqliteStore:
@@ -43,6 +46,9 @@ class SqliteStore:
         self._is_closed = False
         self._can_write = False
         self._damage: StoreCorruptError | None = None
+        self._changes = 0
+        """Commits to logs: a load that one of them overtakes would mix two moments."""
+        self._space = Space()
         with system_calls(folder):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = FolderLock(folder)
@@ -57,7 +63,12 @@ class SqliteStore:
         except BaseException:
             self._lock.release()
             raise
-        self._buffer = WriteBuffer({log: last for log, (_, last) in self._logs.items()})
+        self._ids = {row.id for row in self._logs.values()}
+        self._next_id = max(self._ids, default=0) + 1
+        self._pieces = sum(row.pieces for row in self._logs.values())
+        self._buffer = WriteBuffer(
+            {log: LogState(row.last, row.note, row.top) for log, row in self._logs.items()}
+        )
         _open_stores.add(self)
 
     @property
@@ -65,12 +76,18 @@ class SqliteStore:
         """The journal's path."""
         return str(self._path)
 
-    def load_bundles(self) -> Iterator[tuple[str, Origin, int, bytes]]:
-        """What is committed by now, in the order of arrival. Raises StoreCorruptError, at the first row in doubt."""
+    def load_logs(self) -> dict[Log, StoredLog]:
+        """Every committed log."""
         with self._connection_for(reading):
-            (end,) = self._connection.execute("SELECT max(seq) FROM journal").fetchone()
-            expected = dict(self._logs)
-        return self._verified(expected, end or 0)
+            return {log: StoredLog(row.last, row.note) for log, row in self._logs.items()}
+
+    def load_pieces(self) -> Iterator[tuple[str, Origin, int, bytes]]:
+        """What is committed by now, log by log. Raises StoreCorruptError, at the first row in doubt.
+
+        Raises StoreError at the first row that is read after a commit to a log.
+        """
+        with self._connection_for(reading):
+            return self._verified(dict(self._logs), self._changes)
 
     def load_heads(self) -> dict[str, bytes]:
         """Every committed head. Raises StoreCorruptError."""
@@ -81,6 +98,21 @@ class SqliteStore:
         """Raises InternalError unless this is the next bundle of its log."""
         self._check_usable()
         self._buffer.append(bucket, origin, index, bundle)
+
+    def put_piece(self, bucket: str, origin: Origin, index: int, piece: bytes | None) -> None:
+        """Raises InternalError for an index that no bundle has."""
+        self._check_usable()
+        self._buffer.put_piece(bucket, origin, index, piece)
+
+    def put_line(self, bucket: str, origin: Origin, last: int, note: bytes | None) -> None:
+        """Raises InternalError for a line that moves backwards and for a note over 128 bytes."""
+        self._check_usable()
+        self._buffer.put_line(bucket, origin, last, note)
+
+    def drop_log(self, bucket: str, origin: Origin) -> None:
+        """Nothing where there is no such log."""
+        self._check_usable()
+        self._buffer.drop_log(bucket, origin)
 
     def put_head(self, name: str, value: bytes | None) -> None:
         """Raises InternalError for a value over 64 KiB."""
@@ -98,6 +130,9 @@ class SqliteStore:
             except BaseException:
                 self._buffer.give_back(batch)
                 raise
+            # The batch is on the disk, whatever becomes of this: no room for the copy, or another program's lock.
+            with suppress(sqlite3.Error):
+                self._space.committed(self._connection, self._pieces)
 
     def close(self) -> None:
         """Close the file and give up the folder, without committing. Idempotent; waits for a commit that runs."""
@@ -130,23 +165,28 @@ class SqliteStore:
 
     # ------------------------------------------------------------ loading
 
-    def _verified(self, expected: _rows.Logs, end: int) -> Iterator[tuple[str, Origin, int, bytes]]:
-        names = {log_id: log for log, (log_id, _) in expected.items()}
-        reached = dict.fromkeys(names, 0)
-        seq = 0
-        while rows := self._rows_after(seq, end):
-            for seq, log_id, index, bundle in rows:
-                if reached.get(log_id) != index - 1:
-                    raise self._corrupt(f"bundle {index} in row {seq} does not continue its log")
-                reached[log_id] = index
-                yield *names[log_id], index, bundle
-        for log_id, last in expected.values():
-            if reached[log_id] != last:
-                raise self._corrupt(f"a log of {last} bundles ends at {reached[log_id]}")
+    def _verified(self, logs: _rows.Logs, changes: int) -> Iterator[tuple[str, Origin, int, bytes]]:
+        names = {row.id: log for log, row in logs.items()}
+        missing = {row.id: row.pieces for row in logs.values()}
+        row_id = -1
+        while rows := self._rows_after(row_id, changes):
+            for row_id, piece in rows:
+                log_id, index = divmod(row_id, MAX_INDEX)
+                if log_id not in names:
+                    raise self._corrupt(f"{_rows.piece_text(row_id)} belongs to no log")
+                missing[log_id] -= 1
+                yield *names[log_id], index, piece
+        for row in logs.values():
+            if missing[row.id]:
+                raise self._corrupt(
+                    f"a log of {row.pieces} pieces has {row.pieces - missing[row.id]}"
+                )
 
-    def _rows_after(self, seq: int, end: int) -> list[_rows.BundleRow]:
+    def _rows_after(self, row_id: int, changes: int) -> list[_rows.PieceRow]:
         with self._connection_for(reading):
-            return _rows.read_bundles(self._connection, self._path, seq, end)
+            if self._changes != changes:
+                raise StoreError(f"{self._path} was written while it was loaded: load it again")
+            return _rows.read_pieces(self._connection, self._path, row_id)
 
     def _corrupt(self, what: str) -> StoreCorruptError:
         self._damage = corrupt(self._path, what)
@@ -164,31 +204,71 @@ class SqliteStore:
         connection = self._connection
         connection.execute("BEGIN IMMEDIATE")
         try:
-            logs, placed = self._place(batch)
-            _rows.write_logs(connection, logs)
-            _rows.write_bundles(connection, placed)
+            logs, gone = self._write_logs(batch.logs)
             _rows.write_heads(connection, batch.heads)
+            self._space.commit(connection, gone)
             connection.execute("COMMIT")
         except BaseException:
             # SQLite has already rolled back by itself after some errors, a full disk among them.
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
-        self._logs |= logs
+        self._changes += bool(batch.logs)
+        for log, row in logs.items():
+            self._replace(log, row)
 
-    def _place(self, batch: Batch) -> tuple[_rows.Logs, list[tuple[int, int, bytes]]]:
-        """The state after the batch of the logs it touches, and (log id, index, bundle) of its bundles."""
-        logs: _rows.Logs = {}
-        placed: list[tuple[int, int, bytes]] = []
-        next_id = len(self._logs) + 1
-        for bucket, origin, index, bundle in batch.bundles:
-            log = (bucket, origin)
-            known = logs.get(log) or self._logs.get(log)
-            log_id = known[0] if known else next_id
-            next_id += known is None
-            logs[log] = (log_id, index)
-            placed.append((log_id, index, bundle))
-        return logs, placed
+    def _write_logs(
+        self, changes: dict[Log, LogChange]
+    ) -> tuple[dict[Log, _rows.LogRow | None], int]:
+        """The rows of these logs afterwards, and how many pieces were removed."""
+        connection = self._connection
+        rows: dict[Log, _rows.LogRow | None] = {}
+        added: list[_rows.PieceRow] = []
+        gone = 0
+        for log, change in changes.items():
+            known = self._logs.get(log)
+            count = known.pieces if known is not None else 0
+            removed = 0
+            if known is not None and change.is_dropped:
+                removed = _rows.delete_log(connection, known.id)
+            elif known is not None and change.gone:
+                removed = _rows.delete_pieces(
+                    connection, [_rows.piece_id(known.id, index) for index in change.gone]
+                )
+            gone += removed
+            if change.line is None:
+                rows[log] = None
+                continue
+            log_id = known.id if known is not None else self._fresh_id()
+            count += len(change.pieces) - removed
+            rows[log] = _rows.LogRow(log_id, *change.line, count, change.top)
+            added += [
+                (_rows.piece_id(log_id, index), piece) for index, piece in change.pieces.items()
+            ]
+        _rows.insert_pieces(connection, added)
+        _rows.write_logs(connection, {log: row for log, row in rows.items() if row is not None})
+        difference = sum((row is not None) - (log in self._logs) for log, row in rows.items())
+        if difference:
+            _rows.write_log_count(connection, len(self._logs) + difference)
+        return rows, gone
+
+    def _fresh_id(self) -> int:
+        """One that no log has; where a commit fails it is not given again before the numbers have gone round."""
+        while True:
+            log_id = self._next_id
+            self._next_id = log_id % _rows.MAX_LOG_ID + 1
+            if log_id not in self._ids:
+                return log_id
+
+    def _replace(self, log: Log, row: _rows.LogRow | None) -> None:
+        known = self._logs.pop(log, None)
+        if known is not None:
+            self._ids.discard(known.id)
+            self._pieces -= known.pieces
+        if row is not None:
+            self._logs[log] = row
+            self._ids.add(row.id)
+            self._pieces += row.pieces
 
     # ------------------------------------------------------------ guards
 

@@ -1,5 +1,6 @@
 """Chains: gaps, doubles, other predecessors, numbers near the end, and two branches of one log."""
 
+from gossipsync.core.model.bundle import MAX_INDEX
 from gossipsync.core.model.events import Forked
 from gossipsync.core.model.ids import PeerId
 from gossipsync.core.model.reasons import Reason
@@ -83,13 +84,22 @@ def test_a_first_bundle_that_names_a_predecessor() -> None:
 def test_numbers_near_the_end_are_a_gap_like_any_other() -> None:
     victim, author = Victim(), rogue_author()
     rogue = victim.link("rogue")
-    rogue.says(Push((author.wrong(one_entry(author), index=(1 << 63) - 2),)))
-    rogue.says(Push((author.wrong(one_entry(author), index=(1 << 63) - 1),)))
+    rogue.says(Push((author.wrong(one_entry(author), index=MAX_INDEX - 2),)))
+    rogue.says(Push((author.wrong(one_entry(author), index=MAX_INDEX - 1),)))
     assert victim.counted[Reason.GAP] >= 1
     assert victim.is_unmoved()
     for want in rogue.hears(Want):
         assert all(span[3] < 1 << 20 for span in want.spans)
         rogue.says(Delta(want.request, ()))
+    assert victim.serves_the_honest()
+
+
+def test_numbers_beyond_the_end_are_malformed() -> None:
+    victim, author = Victim(), rogue_author()
+    rogue = victim.link("rogue")
+    rogue.says(Push((author.wrong(one_entry(author), index=MAX_INDEX),)))
+    assert rogue.hung_up
+    assert victim.is_unmoved()
     assert victim.serves_the_honest()
 
 

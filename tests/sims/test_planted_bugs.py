@@ -24,7 +24,7 @@ Plant = Callable[[pytest.MonkeyPatch], None]
 
 def store_keeps_nothing(patch: pytest.MonkeyPatch) -> None:
     """The disk says yes and forgets."""
-    patch.setattr(SimulatedStore, "commit", lambda self: self._new_bundles.clear())
+    patch.setattr(SimulatedStore, "commit", lambda self: self._waiting.clear())
 
 
 def lines_slip_back(patch: pytest.MonkeyPatch) -> None:

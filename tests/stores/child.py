@@ -38,7 +38,7 @@ def hold(folder: str) -> None:
 def commit_for_ever(folder: str) -> None:
     """Say each bundle's index once it is committed; 64 KiB each, so that checkpoints are hit too."""
     store = open_here(folder)
-    indexes = [index for _, _, index, _ in store.load_bundles()]
+    indexes = [index for _, _, index, _ in store.load_pieces()]
     for index in itertools.count(len(indexes) + 1):
         store.append("b", ORIGIN, index, bundle(index, 65536))
         store.put_head("last", b"%d" % index)
@@ -68,7 +68,7 @@ def fork(folder: str) -> None:
     store.commit()
     store.close()
     store = open_here(folder)
-    say(*[index for _, _, index, _ in store.load_bundles()])
+    say(*[index for _, _, index, _ in store.load_pieces()])
     store.close()
 
 
@@ -106,7 +106,7 @@ def outgrow(folder: str) -> None:
     overfill(store)
     resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
     store.commit()
-    say(*[index for _, _, index, _ in store.load_bundles()])
+    say(*[index for _, _, index, _ in store.load_pieces()])
     store.close()
 
 
@@ -127,7 +127,7 @@ def fill_disk(folder: str) -> None:
     overfill(store)
     ballast.unlink()
     store.commit()
-    say(*[index for _, _, index, _ in store.load_bundles()])
+    say(*[index for _, _, index, _ in store.load_pieces()])
     store.close()
 
 

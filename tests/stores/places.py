@@ -1,11 +1,16 @@
 """Where a store lives in a test: how to open it, what of it is left after a crash, and what it shows."""
 
 import shutil
+import sqlite3
 from pathlib import Path
+
+import pytest
 
 from gossipsync.core.model.ids import Epoch, NetworkId, PeerId, origin_of
 from gossipsync.core.ports import Store
-from gossipsync.stores import MemoryStore, SqliteStore
+from gossipsync.errors import StoreError
+from gossipsync.sim.stores import SimulatedStore
+from gossipsync.stores import MemoryStore, SqliteStore, _rows
 
 NETWORK = NetworkId(b"n" * 32)
 PEER = PeerId(b"p" * 32)
@@ -43,9 +48,24 @@ class SqlitePlace:
         self.store = open_sqlite(self.folder)
         return self.store
 
+    def fail_a_commit(self) -> None:
+        """After all was written, as where the disk is full."""
+
+        def fail(connection, heads):
+            write_heads(connection, heads)
+            raise sqlite3.OperationalError("injected")
+
+        write_heads = _rows.write_heads
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(_rows, "write_heads", fail)
+            try:
+                self.store.commit()
+            except StoreError as error:
+                assert "injected" in str(error)
+
     def crash(self) -> Store:
         """Go on from the files as they are at this moment, as after SIGKILL."""
-        remains = self.folder.with_name(self.folder.name + "x")
+        remains = self.folder.with_name(f"{len(list(self.folder.parent.iterdir()))}")
         remains.mkdir(mode=0o700)
         for name in ("journal.db", "journal.db-wal"):
             if (self.folder / name).exists():
@@ -54,6 +74,38 @@ class SqlitePlace:
         self.folder = remains
         self.store = open_sqlite(remains)
         return self.store
+
+    def close(self) -> None:
+        self.store.close()
+
+
+class SimulatedPlace:
+    """A simulated machine's disk, which a crash does not harm."""
+
+    survives = True
+
+    def __init__(self, folder: Path) -> None:
+        self.store = SimulatedStore()
+
+    def reopen(self) -> Store:
+        self.store.crash()
+        return self.store
+
+    def crash(self) -> Store:
+        """As when a backup is put back that was made at the last commit."""
+        self.store.keep_copy()
+        self.store.append("spoilt", ORIGINS[0], 1, b"")
+        for log in self.store.load_logs():
+            self.store.drop_log(*log)
+        self.store.commit()
+        assert self.store.restore_copy()
+        return self.store
+
+    def fail_a_commit(self) -> None:
+        self.store.is_failing = True
+        with pytest.raises(StoreError):
+            self.store.commit()
+        self.store.is_failing = False
 
     def close(self) -> None:
         self.store.close()
@@ -68,7 +120,8 @@ def open_sqlite(folder: Path) -> SqliteStore:
 
 
 def shown(store: Store) -> tuple[list[object], dict[str, bytes]]:
-    return list(store.load_bundles()), store.load_heads()
+    """Pieces, sorted since a load promises an order only within a log, and heads."""
+    return sorted(store.load_pieces()), store.load_heads()
 
 
 def fill(store: Store, count: int, *, size: int = 300, commits: int = 4) -> None:

@@ -78,17 +78,21 @@ STRANGERS = {
     "malformed ": lambda path: os.truncate(path, 4096),
     "malformed  ": lambda path: os.truncate(path, 1000),
     # A free list that names a page in use: the next commit would overwrite it.
-    "page 2": overwrite(32, bytes([0, 0, 0, 2, 0, 0, 0, 1])),
-    "row": edit("UPDATE journal SET bundle = zeroblob(300) WHERE seq = 7"),
-    "does not continue": edit("DELETE FROM journal WHERE seq = 7"),
-    "does not continue ": edit("UPDATE journal SET seq = 1000 WHERE seq = 7"),
-    "ends at": edit("DELETE FROM journal WHERE seq = 60"),
-    "row ": edit("UPDATE journal SET log = 2 WHERE seq = 1"),
-    "row  ": edit("UPDATE journal SET bundle = NULL WHERE seq = 60"),
-    "row   ": edit("UPDATE journal SET bundle = CAST(bundle AS TEXT) WHERE seq = 60"),
+    "freelist": overwrite(32, bytes([0, 0, 0, 3, 0, 0, 0, 1])),
+    "piece 3 of log 2": edit("UPDATE pieces SET piece = zeroblob(300) WHERE id = (2 << 40) + 3"),
+    "has 7": edit("DELETE FROM pieces WHERE id = (2 << 40) + 3"),
+    "piece 3 of log 9": edit("UPDATE pieces SET id = (9 << 40) + 3 WHERE id = (2 << 40) + 3"),
+    "piece 9 of log 2": edit("UPDATE pieces SET id = (2 << 40) + 9 WHERE id = (2 << 40) + 3"),
+    "piece 7 of log 4": edit("UPDATE pieces SET piece = NULL WHERE id = (4 << 40) + 7"),
+    "piece 7 of log 4 ": edit(
+        "UPDATE pieces SET piece = CAST(piece AS TEXT) WHERE id = (4 << 40) + 7"
+    ),
     "log's row": edit("UPDATE logs SET last = last - 1 WHERE id = 3"),
     "log's row ": edit("UPDATE logs SET origin = zeroblob(39) WHERE id = 3"),
-    "does not continue  ": edit("DELETE FROM logs WHERE id = 3"),
+    "log's row  ": edit("UPDATE logs SET note = x'' WHERE id = 3"),
+    "log's row   ": edit("UPDATE logs SET pieces = 0 WHERE id = 0"),
+    "7 logs instead of 8": edit("DELETE FROM logs WHERE id = 3"),
+    "8 logs instead of None": edit("DELETE FROM logs WHERE id = 0"),
     "head does not verify": edit("UPDATE heads SET value = value || '!' WHERE name = 'head 1'"),
 }
 
@@ -116,7 +120,8 @@ def load_all(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "network", "peer", "words"),
     [
-        (edit("PRAGMA user_version = 2"), NETWORK, PEER, ["format 2", "start the newer"]),
+        (edit("PRAGMA user_version = 3"), NETWORK, PEER, ["format 3", "start the newer"]),
+        (edit("PRAGMA user_version = 1"), NETWORK, PEER, ["format 1", "away and start again"]),
         (None, NetworkId(b"x" * 32), PEER, ["network 6e6e", "this is network 7878", "use the"]),
         (None, NETWORK, PeerId(b"x" * 32), ["belongs to peer obyh", "another data_dir"]),
     ],
@@ -151,14 +156,14 @@ def test_what_a_killed_creation_left_is_no_obstacle(tmp_path):
 
 
 def test_nothing_is_written_to_a_file_that_failed_a_check(folder):
-    edit("UPDATE journal SET bundle = zeroblob(300) WHERE seq = 7")(folder / "journal.db")
+    edit("UPDATE pieces SET piece = zeroblob(300) WHERE id = (1 << 40) + 7")(folder / "journal.db")
     before = contents(folder)
     store = open_sqlite(folder)
     with pytest.raises(StoreCorruptError):
-        list(store.load_bundles())
+        list(store.load_pieces())
     store.put_head("h", b"1")
     for _ in range(2):
-        with pytest.raises(StoreCorruptError, match="row 7"):
+        with pytest.raises(StoreCorruptError, match="piece 7 of log 1 "):
             store.commit()
     store.close()
     assert contents(folder) == before
@@ -184,7 +189,7 @@ def test_damage_after_a_crash_leaves_journal_and_wal_as_they_are(folder):
     journal = remains / "journal.db"
     overwrite(journal.read_bytes().index(b"9-12 9-13"), b"8")(journal)
     before = contents(remains)
-    with pytest.raises(StoreCorruptError, match="row 10"):
+    with pytest.raises(StoreCorruptError, match="piece 2 of log 2 "):
         load_all(remains)
     after = contents(remains)
     after.pop("journal.db-shm", None)
@@ -195,7 +200,7 @@ def test_a_flip_in_the_wal_costs_the_tail_at_most(folder):
     """SQLite takes it for a commit that a power cut interrupted: what is left is a true prefix."""
     remains = remains_of_a_crash(folder, 10)
     store = open_sqlite(folder)
-    expected = list(store.load_bundles())
+    expected = list(store.load_pieces())
     store.close()
     sound = {path.name: path.read_bytes() for path in remains.iterdir()}
     wal = sound["journal.db-wal"]
@@ -206,7 +211,7 @@ def test_a_flip_in_the_wal_costs_the_tail_at_most(folder):
             (remains / name).write_bytes(data)
         overwrite(place, bytes([wal[place] ^ 4]))(remains / "journal.db-wal")
         store = open_sqlite(remains)
-        found = list(store.load_bundles())
+        found = list(store.load_pieces())
         store.close()
         assert found == expected[: len(found)]
         lengths.add(len(found))

@@ -26,10 +26,10 @@ def test_a_full_database_keeps_the_buffer(tmp_path):
             store.commit()
     store.append("b", A, 3, b"three")
     store.put_head("h", b"2")
-    assert [row[2] for row in store.load_bundles()] == [1]
+    assert [row[2] for row in store.load_pieces()] == [1]
     store._connection.execute("PRAGMA max_page_count = 1000000")
     store.commit()
-    assert [row[2] for row in store.load_bundles()] == [1, 2, 3]
+    assert [row[2] for row in store.load_pieces()] == [1, 2, 3]
     assert store.load_heads() == {"h": b"2"}
     store.close()
 
@@ -40,13 +40,13 @@ def test_what_is_appended_while_a_commit_fails_comes_after_it(tmp_path, monkeypa
     store.put_head("h", b"1")
     store.put_head("g", b"1")
 
-    def fail(connection, placed):
+    def fail(connection, pieces):
         store.append("b", A, 2, b"two")
         store.put_head("h", b"2")
         raise sqlite3.OperationalError("injected")
 
     with monkeypatch.context() as patch:
-        patch.setattr(_rows, "write_bundles", fail)
+        patch.setattr(_rows, "insert_pieces", fail)
         with pytest.raises(StoreError, match="injected"):
             store.commit()
     assert shown(store) == ([], {})
@@ -66,7 +66,7 @@ def test_an_operator_who_holds_the_file_delays_and_does_not_lose(tmp_path, monke
     operator.execute("COMMIT")
     operator.close()
     store.commit()
-    assert [row[2] for row in store.load_bundles()] == [1]
+    assert [row[2] for row in store.load_pieces()] == [1]
     store.close()
 
 

@@ -48,7 +48,7 @@ def test_what_was_acknowledged_survives_sigkill(tmp_path):
             said = process.stdout.read().split()
             acknowledged = int(said[-1]) if said else known
         store = open_sqlite(tmp_path)
-        bundles = list(store.load_bundles())
+        bundles = list(store.load_pieces())
         heads = store.load_heads()
         store.close()
         known = len(bundles)
@@ -104,7 +104,7 @@ def test_a_forked_child_does_not_keep_the_folder_from_the_next_process(tmp_path)
         process.kill()
         process.wait()
         store = open_sqlite(tmp_path)
-        assert [row[2] for row in store.load_bundles()] == [1]
+        assert [row[2] for row in store.load_pieces()] == [1]
         store.close()
         process.stdin.close()
         complaint = process.stdout.read()
@@ -125,5 +125,5 @@ def test_a_forked_child_that_ends_late_leaves_the_file_alone(tmp_path):
         assert forked.stdout.read() == ""  # it has ended
         assert (wal.stat().st_ino, wal.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
     store = open_sqlite(tmp_path)
-    assert len(list(store.load_bundles())) >= acknowledged
+    assert len(list(store.load_pieces())) >= acknowledged
     store.close()

@@ -144,7 +144,7 @@ class Peer:
             self._introductions.load_head(name, value)
         if ctx.credential and (own := ctx.verifier.read_credential(ctx.credential)) is not None:
             ctx.credentials[ctx.peer_id] = (ctx.credential, own[1])
-        for bucket, origin, index, data in ctx.store.load_bundles():
+        for bucket, origin, index, data in ctx.store.load_pieces():
             outcome = admission.admit(data, None)
             if isinstance(outcome, Refusal):
                 what = f"bundle {index} of {bucket!r} by {peer_text(peer_of(origin))}"

@@ -24,6 +24,8 @@ from gossipsync.core.model.hlc import Hlc
 from gossipsync.core.model.ids import Epoch, NetworkId, Origin, PeerId, origin_of
 
 FORMAT: Final = 1
+MAX_INDEX: Final = 1 << 40
+"""Indexes are below it: 35 years of 1,000 bundles a second, and 5 bytes in a store's keys."""
 NO_PREVIOUS: Final = bytes(32)
 _DOMAIN: Final = b"gossipsync bundle v1"
 
@@ -131,7 +133,7 @@ def parse_header(data: bytes) -> Header:
     lengths_fine = len(network) == len(peer) == len(previous) == len(root) == 32
     numbers_fine = (
         0 < epoch < MAX_INT
-        and 0 < index < MAX_INT
+        and 0 < index < MAX_INDEX
         and 0 < count < MAX_INT
         and MIN_TIME <= log_hlc < MAX_INT
     )

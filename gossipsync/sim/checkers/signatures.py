@@ -23,7 +23,7 @@ class Signatures(Checker):
         """Verify every store, and look for every key in the ledger."""
         known: set[bytes] = set()
         for driver, _ in self.honest():
-            for _bucket, _origin, index, data in driver.store.load_bundles():
+            for _bucket, _origin, index, data in driver.store.load_pieces():
                 if data in known:
                     continue
                 known.add(data)

@@ -1,12 +1,14 @@
-"""A disk: what was committed survives a crash, what was only appended does not."""
+"""A disk: what was committed survives a crash, what was only buffered does not."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from gossipsync.core.model.ids import Origin
+from gossipsync.core.ports import StoredLog
 
 Row = tuple[str, Origin, int, bytes]
+Log = tuple[str, Origin]
 
 
 class DiskError(Exception):
@@ -14,60 +16,81 @@ class DiskError(Exception):
 
 
 class Disk:
-    """`ports.Store`. A commit has two moments: `begin()` takes what is buffered, `finish()` makes it durable."""
+    """`ports.Store`. A commit has two moments: `begin()` takes what is buffered, `finish()` makes it durable.
+
+    `rows` are the pieces in the order in which they came, for tests to look at and to damage.
+    """
 
     def __init__(
-        self, rows: list[Row] | None = None, heads: dict[str, bytes] | None = None
+        self,
+        rows: list[Row] | None = None,
+        heads: dict[str, bytes] | None = None,
+        logs: dict[Log, StoredLog] | None = None,
     ) -> None:
         self.rows = rows if rows is not None else []
         self.heads = heads if heads is not None else {}
+        self.logs = logs if logs is not None else {}
         self.is_failing = False
-        self._last: dict[tuple[str, Origin], int] = {}
-        for bucket, origin, index, _ in self.rows:
-            self._last[bucket, origin] = index
-        self._buffer: list[Row] = []
-        self._head_buffer: dict[str, bytes | None] = {}
-        self._taken: tuple[list[Row], dict[str, bytes | None]] = ([], {})
+        self._lines = {log: line.last for log, line in self.logs.items()}
+        self._present = {row[:3] for row in self.rows}
+        self._buffer: list[Callable[[], None]] = []
+        self._taken: list[Callable[[], None]] = []
 
     @property
     def place(self) -> str:
         return "the disk"
 
-    def load_bundles(self) -> Iterator[Row]:
-        return iter(list(self.rows))
+    def load_logs(self) -> dict[Log, StoredLog]:
+        return dict(self.logs)
+
+    def load_pieces(self) -> Iterator[Row]:
+        """Log by log in the order in which they first came."""
+        places = {log: place for place, log in enumerate(self.logs)}
+        return iter(sorted(self.rows, key=lambda row: (places[row[:2]], row[2])))
 
     def load_heads(self) -> dict[str, bytes]:
         return dict(self.heads)
 
     def append(self, bucket: str, origin: Origin, index: int, bundle: bytes) -> None:
-        if index != self._last.get((bucket, origin), 0) + 1:
+        log = (bucket, origin)
+        if index != self._lines.get(log, 0) + 1:
             raise DiskError(f"bundle {index} of {bucket} is not the next of its log")
-        self._last[bucket, origin] = index
-        self._buffer.append((bucket, origin, index, bundle))
+        self._lines[log] = index
+        self._buffer.append(lambda: self._append(log, index, bundle))
+
+    def put_piece(self, bucket: str, origin: Origin, index: int, piece: bytes | None) -> None:
+        self._buffer.append(lambda: self._put_piece((bucket, origin), index, piece))
+
+    def put_line(self, bucket: str, origin: Origin, last: int, note: bytes | None) -> None:
+        log = (bucket, origin)
+        if last < self._lines.get(log, 0):
+            raise DiskError(f"the line of a log in {bucket} goes back to {last}")
+        self._lines[log] = last
+        self._buffer.append(lambda: self.logs.update({log: StoredLog(last, note)}))
+
+    def drop_log(self, bucket: str, origin: Origin) -> None:
+        log = (bucket, origin)
+        self._lines.pop(log, None)
+        self._buffer.append(lambda: self._drop_log(log))
 
     def put_head(self, name: str, value: bytes | None) -> None:
-        self._head_buffer[name] = value
+        self._buffer.append(lambda: self._put_head(name, value))
+
+    @property
+    def is_committing(self) -> bool:
+        return bool(self._taken)
 
     def begin(self) -> None:
-        assert not self._taken[0], "one commit at a time"
-        self._taken = (self._buffer, self._head_buffer)
-        self._buffer, self._head_buffer = [], {}
+        assert not self._taken, "one commit at a time"
+        self._taken, self._buffer = self._buffer, []
 
     def give_back(self) -> None:
-        rows, heads = self._taken
-        self._buffer = rows + self._buffer
-        self._head_buffer = heads | self._head_buffer
-        self._taken = ([], {})
+        self._taken, self._buffer = [], self._taken + self._buffer
 
     def finish(self) -> None:
-        rows, heads = self._taken
-        self.rows += rows
-        for name, value in heads.items():
-            if value is None:
-                self.heads.pop(name, None)
-            else:
-                self.heads[name] = value
-        self._taken = ([], {})
+        for change in self._taken:
+            change()
+        self._taken = []
 
     def commit(self) -> None:
         self.begin()
@@ -78,4 +101,32 @@ class Disk:
 
     def after_crash(self) -> Disk:
         """What another process finds."""
-        return Disk(list(self.rows), dict(self.heads))
+        return Disk(list(self.rows), dict(self.heads), dict(self.logs))
+
+    # ---------------------------------------------------------------- what a commit does
+
+    def _append(self, log: Log, index: int, bundle: bytes) -> None:
+        note = self.logs[log].note if log in self.logs else None
+        self._put_piece(log, index, bundle)
+        self.logs[log] = StoredLog(index, note)
+
+    def _put_piece(self, log: Log, index: int, piece: bytes | None) -> None:
+        name = (*log, index)
+        if name in self._present:
+            self._present.discard(name)
+            self.rows[:] = [row for row in self.rows if row[:3] != name]
+        if piece is not None:
+            self.logs.setdefault(log, StoredLog(0, None))
+            self._present.add(name)
+            self.rows.append((*name, piece))
+
+    def _drop_log(self, log: Log) -> None:
+        self.logs.pop(log, None)
+        self.rows[:] = [row for row in self.rows if row[:2] != log]
+        self._present = {row[:3] for row in self.rows}
+
+    def _put_head(self, name: str, value: bytes | None) -> None:
+        if value is None:
+            self.heads.pop(name, None)
+        else:
+            self.heads[name] = value

@@ -145,7 +145,7 @@ class World:
     def crash(self, node: Node) -> None:
         """SIGKILL: links end, what was not committed is gone; a commit under way may have been made or not."""
         assert node.peer is not None
-        if node.disk._taken[0] and self.rng.random() < 0.5:
+        if node.disk.is_committing and self.rng.random() < 0.5:
             node.disk.finish()
         node.peer = None
         node.life += 1
