@@ -191,7 +191,8 @@ class AckTimeoutError(WaitTimeoutError):
     Fault: nobody's that is known. State: the write stays here and goes on spreading; its fate is
     unknown, not failed. Next: do not undo it; wait again on the receipt, or report it as pending.
 
-    `acked_by` holds the ids of the peers that did confirm, `needed` how many had to.
+    `acked_by` holds the ids of the peers that did confirm, `needed` how many had to; for `ack="zones"` how many zones,
+    and the message names those that did not.
     """
 
     code: ClassVar[str] = "ack-timeout"

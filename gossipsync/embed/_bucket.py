@@ -48,7 +48,8 @@ class Bucket(BucketBase):
         binding, milliseconds = self._binding, ttl_ms(ttl)
         written = binding.patiently(lambda: binding.put(key, value, milliseconds, after))
         receipt = Receipt(binding.engine(), written, key)
-        receipt.wait(ack, timeout=timeout)
+        if ack != 0:
+            receipt.wait(ack, timeout=timeout)
         return receipt
 
     def delete(
@@ -61,7 +62,8 @@ class Bucket(BucketBase):
         _, written = binding.patiently(lambda: binding.edit(lambda draft: draft.delete(key), after))
         assert written is not None
         receipt = Receipt(binding.engine(), written, key)
-        receipt.wait(ack, timeout=timeout)
+        if ack != 0:
+            receipt.wait(ack, timeout=timeout)
         return receipt
 
     def batch(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gossipsync.core import Deletes, Kind, Written
+from gossipsync.core.wire.messages import Stored
 from gossipsync.errors import EndedKeyError, LocalError, TokenError
 from tests.core._world import Node, Stage, World
 
@@ -292,3 +293,20 @@ def test_a_final_delete_after_a_token_ends_what_was_written_before_it() -> None:
     assert a.pairs("s") == b.pairs("s") == {}
     with pytest.raises(EndedKeyError):
         a.write("s", lambda draft: draft.put("k", "again"))
+
+
+def test_a_member_whose_presence_has_not_come_yet_is_in_no_zone_that_another_could_serve() -> None:
+    stage = Stage(zone="north")
+    b, c = stage.link("b"), stage.link("c")
+    stage.peer.open_bucket("b", stage.now)
+    draft = stage.peer.draft("b", stage.now)
+    draft.put("k", 1)
+    written = stage.peer.commit_draft(draft, stage.now)
+    stage.settle()
+    assert stage.peer.needed_acks("zones") == 2
+    line = ("b", bytes(written.origin), written.index)
+    b.says(Stored((line,)))
+    assert not stage.peer.seek_acks(written, "zones", stage.now)
+    assert "one whose zone is not known yet" in stage.peer.shortfall(written, "zones")
+    c.says(Stored((line,)))
+    assert stage.peer.seek_acks(written, "zones", stage.now)

@@ -7,7 +7,6 @@ their applied heads must be. Whoever waits for either has us ask those who can a
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
 
 from attrs import define
 
@@ -21,7 +20,7 @@ from gossipsync.core.model.acks import ACKS_TOLD, Ack, is_ack
 from gossipsync.core.model.hlc import ZERO, hlc_at
 from gossipsync.core.model.ids import PeerId, peer_of
 from gossipsync.core.model.now import Now
-from gossipsync.core.replication.draft import NOTHING, After
+from gossipsync.core.replication.draft import After
 from gossipsync.core.replication.lines import LineKey
 from gossipsync.core.replication.tokens import (
     TOKEN_LINES,
@@ -33,8 +32,8 @@ from gossipsync.core.replication.tokens import (
 )
 from gossipsync.errors import LocalError
 
-_NO_ZONE: Final = ""
-"""The zone of members that name none, or have not been heard of yet but on their link."""
+_Zone = str | PeerId
+"""A zone's name, "" for that of members that name none; or a member whose presence has not come yet: it may be in any."""
 
 
 @define(eq=False)
@@ -104,17 +103,17 @@ class Concern:
                     self._rounds.reach(1, members)
         return not lacking
 
-    def _zones(self) -> dict[str, list[Member]]:
+    def _zones(self) -> dict[_Zone, list[Member]]:
         """All other members by zone, whatever state they seem to be in."""
-        zones: dict[str, list[Member]] = {}
+        zones: dict[_Zone, list[Member]] = {}
         for member in self._ctx.members:
             if member.state != "left":
                 presence = member.presence
-                zone = _NO_ZONE if presence is None else presence.zone
+                zone = member.peer if presence is None else presence.zone
                 zones.setdefault(zone, []).append(member)
         return zones
 
-    def _zones_lacking(self, written: Written) -> dict[str, list[Member]]:
+    def _zones_lacking(self, written: Written) -> dict[_Zone, list[Member]]:
         acked = set(self.acked_by(written))
         return {
             zone: members
@@ -131,8 +130,8 @@ class Concern:
         if ack != "zones":
             found = len(self.acked_by(written))
             return f"{found} of {needed} members have stored it; it stays and goes on spreading"
-        lacking = sorted(self._zones_lacking(written))
-        names = ", ".join(repr(zone) if zone else "those without a zone" for zone in lacking)
+        lacking = self._zones_lacking(written)
+        names = ", ".join(sorted(map(_told, lacking)))
         return f"{needed - len(lacking)} of {needed} zones have stored it, not {names}; it stays and goes on spreading"
 
     # -- tokens ----------------------------------------------------------------------------------------------
@@ -174,13 +173,13 @@ class Concern:
         return True
 
     def _logs_named(self, token: Token, name: int) -> Iterator[LineKey]:
-        for key in self._ctx.line_names.get(shortened(name, token.bits), ()):
-            if token.is_named(name, line_name(*key)):
+        for line, key in self._ctx.line_names.get(shortened(name, token.bits), ()):
+            if token.is_named(name, line):
                 yield key
 
-    def after(self, token: Token | None) -> After:
+    def after(self, token: Token) -> After:
         """What a write that comes after a token must heed."""
-        return NOTHING if token is None else After(token.hlc, self.is_satisfied(token))
+        return After(token.hlc, self.is_satisfied(token))
 
     def seek_token(self, token: Token) -> bool:
         """Have we seen all that the token names? If not, compare at once with its maker, else with some who may have it.
@@ -210,3 +209,9 @@ class Concern:
             link.token_asked_s = ctx.now.mono_s
             ctx.traffic["token_exchanges"] += 1
             self._exchanges.start(link)
+
+
+def _told(zone: _Zone) -> str:
+    if isinstance(zone, bytes):
+        return "one whose zone is not known yet"
+    return repr(zone) if zone else "those without a zone"

@@ -24,7 +24,7 @@ from gossipsync.core.replication.fetching import Fetcher
 from gossipsync.core.replication.lines import LineKey
 from gossipsync.core.replication.logs import LogBook
 from gossipsync.core.replication.replica import Replica
-from gossipsync.core.replication.tokens import NAME_BITS, line_name, shortened
+from gossipsync.core.replication.tokens import NAME_BITS, LineName, line_name, shortened
 from gossipsync.core.wire.framing import FrameReader, frame
 from gossipsync.core.wire.messages import Credentials, Message, encode_message
 
@@ -128,8 +128,8 @@ class Context:
     """Age of fresh bundles when they were applied, by both clocks."""
     has_moved: bool = False
     """May something that somebody waits for have come true?"""
-    line_names: dict[int, tuple[LineKey, ...]] = field(factory=dict)
-    """Logs by the short names that tokens have for them."""
+    line_names: dict[int, tuple[tuple[LineName, LineKey], ...]] = field(factory=dict)
+    """Logs and their names by the short names that every token has for them."""
 
     @property
     def mesh_size(self) -> int:
@@ -240,7 +240,8 @@ class Context:
 
     def name_line(self, key: LineKey) -> None:
         """Let tokens find a log by its short name."""
-        short = shortened(line_name(*key), NAME_BITS)
+        named = (line_name(*key), key)
+        short = shortened(named[0], NAME_BITS)
         known = self.line_names.get(short, ())
-        if key not in known:
-            self.line_names[short] = (*known, key)
+        if named not in known:
+            self.line_names[short] = (*known, named)

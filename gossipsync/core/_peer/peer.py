@@ -44,7 +44,7 @@ from gossipsync.core.model.now import Now
 from gossipsync.core.model.reasons import Reason
 from gossipsync.core.ports import Directory, Rng, Sign, Store, Verifier
 from gossipsync.core.replication.admission import Admission, Refusal
-from gossipsync.core.replication.draft import Draft
+from gossipsync.core.replication.draft import NOTHING, Draft
 from gossipsync.core.replication.fetching import Fetcher
 from gossipsync.core.replication.lines import LineKey
 from gossipsync.core.replication.logs import LogBook
@@ -338,7 +338,7 @@ class Peer:
     def draft(self, bucket: str, now: Now, after: Token | None = None) -> Draft:
         """An empty draft on an open bucket, stamped above all that `after` names when it is committed."""
         self._ctx.now = now
-        return self._writing.draft(bucket, self._concern.after(after))
+        return self._writing.draft(bucket, NOTHING if after is None else self._concern.after(after))
 
     def commit_draft(self, draft: Draft, now: Now) -> Written:
         """Apply a draft here at once, and have it sealed, stored and sent. Raises LocalError; then nothing is written."""

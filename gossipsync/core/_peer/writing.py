@@ -101,7 +101,7 @@ class Writing:
             ctx.replicas[bucket],
             origin=ctx.origin,
             wall_ms=ctx.now.wall_ms,
-            next_stamp=max(Hlc(max(ctx.clock.last, after.hlc) + 1), hlc_at(ctx.now.wall_ms)),
+            next_stamp=Hlc(max(ctx.clock.last + 1, after.hlc + 1, hlc_at(ctx.now.wall_ms))),
             horizon_ms=ctx.config.horizon_ms,
         )
         return Draft(overlay, ctx.config.limits, after)
@@ -111,14 +111,16 @@ class Writing:
         ctx = self._ctx
         bucket = draft.replica.name
         self._check_may_write(bucket)
-        self._check_after(draft.after)
+        if draft.after is not NOTHING:
+            self._check_after(draft.after)
         if ctx.clock.is_ahead(ctx.now.wall_ms, ctx.config.max_skew_ms):
             self._open_epoch()
         if draft.origin != ctx.origin or not draft.is_current:
             draft = draft.redone(self.draft(bucket, draft.after))
         if draft.is_empty:
             return Written(bucket, ctx.origin, ctx.logs.index((bucket, ctx.origin)), ctx.clock.last)
-        ctx.clock.fold(draft.after.hlc)
+        if draft.after is not NOTHING:
+            ctx.clock.fold(draft.after.hlc)
         stamp = ctx.clock.tick(ctx.now.wall_ms)
         entries = draft.entries(stamp)
         size = sum(len(entry.data) + 5 for entry in entries)

@@ -1,8 +1,10 @@
 """Acks by zone, and writes that are ordered after what a cookie stands for, between real peers whose clocks disagree."""
 
 import asyncio
+import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
+from pathlib import Path
 
 import pytest
 
@@ -140,6 +142,34 @@ def test_a_bad_token_writes_nothing(
             with pytest.raises(TokenError):
                 call()
     assert dict(bucket) == {"there": 1}
+
+
+@pytest.mark.parametrize("ack", [1, 2, "majority", "all", "zones"])
+def test_who_has_acknowledged_has_it_on_disk(spawn: Spawn, tmp_path: Path, ack: int | str) -> None:
+    """Asked of the files, at the moment at which the call returns."""
+    a = spawn("a", data_dir=tmp_path / "a", zone="north")
+    folders = {a.peer_id: tmp_path / "a"}
+    for name, zone in (("b", "north"), ("c", "south")):
+        folders[spawn(name, a.address, data_dir=tmp_path / name, zone=zone).peer_id] = (
+            tmp_path / name
+        )
+    a.wait_members(3, timeout=WAIT_S)
+    bucket = a.bucket("b")
+    for number in range(10):
+        marker = f"marker {number} of {ack}".encode()
+        receipt = bucket.put(f"k{number}", marker, ack=ack, timeout=WAIT_S)
+        assert len(receipt.acked_by) >= {1: 1, "majority": 1}.get(ack, 2)
+        for peer_id in (a.peer_id, *receipt.acked_by):
+            assert any(marker in blob for blob in blobs_of(folders[peer_id] / "journal.db"))
+
+
+def blobs_of(path: Path) -> Iterator[bytes]:
+    """Every blob that is committed, whatever the tables."""
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        for (table,) in tables.fetchall():
+            for row in connection.execute(f"SELECT * FROM {table}"):
+                yield from (column for column in row if isinstance(column, bytes))
 
 
 def test_one_in_each_zone(spawn: Spawn) -> None:
