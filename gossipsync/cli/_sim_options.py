@@ -36,6 +36,7 @@ HELP: Final = {
     "reorders": "Share of frames overtaken.",
     "bandwidth": "Bytes a second of each direction of a link.",
     "partition": "AT:FOR:SHARE, in seconds.",
+    "cuts": "Share of peers a minute cut off from some others in one direction.",
     "churn": "Share of peers replaced a minute.",
     "crashes": "Share of peers that crash a minute.",
     "restores": "Share of those that come back from an old copy.",
@@ -45,13 +46,14 @@ HELP: Final = {
     "clock_steps": "Share of peers whose clock is set anew a minute.",
     "budget": "Bytes a delta.",
     "ordering": "mixed, depth or breadth.",
+    "ack": "What writers wait for: self, a number, majority, all, zones or mixed.",
     "push": "on or off.",
     "membership": "on: presence is gossiped; off: a directory.",
     "warmup": "From the start to the first write.",
     "quiet": "When faults and writes end.",
     "until": "converged, or how long to run.",
 }
-_WORDS: Final = frozenset({"workload", "spread", "ordering", "membership"})
+_WORDS: Final = frozenset({"workload", "spread", "ordering", "membership", "ack"})
 _SPANS: Final = frozenset({"interval", "latency", "warmup", "quiet", "until"})
 _WHOLE: Final = frozenset(
     {"peers", "seed", "updates", "writers", "value_bytes", "fanout", "budget", "bandwidth"}

@@ -8,6 +8,7 @@ Invariant: after every input all effects are carried out before the next event o
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Protocol
 
 from attrs import define, field
@@ -25,6 +26,9 @@ from gossipsync.sim.randomness import Randomness
 from gossipsync.sim.rogues import Rogue
 from gossipsync.sim.stores import SimulatedStore
 from gossipsync.sim.world import World
+
+Wait = Callable[[Peer], bool]
+"""Asked whenever something at a peer may have changed, until it says that it waits no more."""
 
 
 class Watcher(Protocol):
@@ -65,6 +69,8 @@ class Driver:
     """The latest that its wall clock ever showed: what expired then stays expired, though the clock be set back."""
     former_traffic: Counter[str] = field(factory=Counter)
     """Counters of its earlier runs."""
+    waits: list[Wait] = field(factory=list)
+    """What applications at this peer wait for; they end with their process."""
     _ends: dict[LinkId, End] = field(factory=dict)
     _armed_s: float = float("inf")
     _incoming: LinkPeer | None = None
@@ -144,6 +150,7 @@ class Driver:
         if self.peer is not None:
             self.former_traffic.update(self.peer.traffic)
         self.peer = None
+        self.waits.clear()
         self._armed_s = float("inf")
 
     # -- the world speaks ------------------------------------------------------------------------------------
@@ -201,9 +208,9 @@ class Driver:
             self.peer.handle_dial_failed(address, reason, self.now())
             self.pump()
 
-    def altered(self, data: bytes) -> list[bytes]:
-        """What a rogue sends in place of a frame."""
-        return [data] if self.rogue is None else self.rogue.alter(data)
+    def altered(self, data: bytes, target: int) -> list[bytes]:
+        """What a rogue sends to a host in place of a frame."""
+        return [data] if self.rogue is None else self.rogue.alter(data, self, target)
 
     def _woken(self, run: int) -> None:
         """The deadline, or what was the deadline when this was scheduled."""
@@ -245,6 +252,7 @@ class Driver:
                         self._send(peer, link, data)
                     case Tell(buckets):
                         has_changed |= bool(buckets)
+                        is_settled &= not self.waits
                     case Commit(ticket):
                         self.world.after(self.commit_s, self._commit, ticket, self.run)
                     case Dial(address, _):
@@ -254,6 +262,8 @@ class Driver:
                         is_settled = False
                     case Emit(event):
                         self.watcher.happened(self, event)
+            if not is_settled and self.waits:
+                self.waits = [wait for wait in self.waits if not wait(peer)]
         self._arm()
         # A vector also moves when own writes are sealed, which nobody is told of.
         if has_changed or peer.digest != self._digest:

@@ -1,4 +1,4 @@
-"""Faults over time: partitions, churn, crashes with or without an old copy of the store, failing disks, clocks set anew.
+"""Faults over time: partitions, cuts in one direction, churn, crashes with or without an old copy of the store, failing disks, clocks set anew.
 
 Each kind strikes as a Poisson process whose rate is its share of peers a minute, until the quiet phase, if there is one; then all
 that is still down comes back and the network is healed. Writers are spared by churn, for what they have not yet told anybody
@@ -20,6 +20,8 @@ _DOWN_S: Final = (0.5, 10.0)
 _DISK_S: Final = (1.0, 8.0)
 """How long a disk fails."""
 _COPY_EVERY_S: Final = 5.0
+_CUT_S: Final = (1.0, 15.0)
+"""How long a cut in one direction lasts: also longer than a link may be silent."""
 
 
 class Faults:
@@ -47,6 +49,7 @@ class Faults:
             (options.crashes, self._crash),
             (options.disk_failures, self._fail_disk),
             (options.clock_steps, self._step_clock),
+            (options.cuts, self._cut),
         )
         for share, strike in strikes:
             if share > 0:
@@ -129,15 +132,35 @@ class Faults:
         self._simulation.network.split(dict.fromkeys(sorted(away), 1))
 
     def _heal(self) -> None:
-        self._simulation.network.heal()
+        self._simulation.network.rejoin()
         self._pending_partition = False
+
+    def _cut(self) -> None:
+        """One peer is not heard any more by some of the others, or does not hear them."""
+        driver = self._victim(spares_writers=False)
+        if driver is None:
+            return
+        randomness, network = self._randomness, self._simulation.network
+        others = [other.number for other in self._simulation.live if other is not driver]
+        some = randomness.sample(others, randomness.below(len(others) + 1))
+        pairs = [(driver.number, other) for other in sorted(some)]
+        if randomness.chance(0.5):
+            pairs = [(other, one) for one, other in pairs]
+        for source, target in pairs:
+            network.cut(source, target)
+        self._simulation.world.after(randomness.between(*_CUT_S), self._mend_cuts, pairs)
+
+    def _mend_cuts(self, pairs: list[tuple[int, int]]) -> None:
+        for source, target in pairs:
+            self._simulation.network.mend(source, target)
 
     def _quieten(self) -> None:
         self._is_quiet = True
         simulation = self._simulation
         simulation.network.calm()
+        simulation.network.heal()
         simulation.workload.stop()
-        self._heal()
+        self._pending_partition = False
         for driver in list(self._down.values()):
             self._restart(driver)
         for driver in simulation.drivers:

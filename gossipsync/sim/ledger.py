@@ -27,6 +27,8 @@ class Entry:
     expires_ms: int | None = None
     after: int | None = None
     """The number of an entry that its writer had seen and meant to come before."""
+    token: str = ""
+    """What its peer gave to name it."""
     acked_s: dict[PeerId, float] = field(factory=dict)
     """Who confirmed to have stored it, and when."""
 

@@ -84,8 +84,8 @@ class Host(Protocol):
         """How the other end of a new link sees this host; the flags are the other's."""
         ...
 
-    def altered(self, data: bytes) -> list[bytes]:
-        """What a rogue sends in place of a frame."""
+    def altered(self, data: bytes, target: int) -> list[bytes]:
+        """What a rogue sends to a host in place of a frame."""
         ...
 
 
@@ -141,8 +141,16 @@ class Network:
         """Nothing gets from one host to another any more; the other way is not touched."""
         self._cuts.add((source, target))
 
+    def mend(self, source: int, target: int) -> None:
+        """Take a cut back; links that met it stay dead until an end gives up."""
+        self._cuts.discard((source, target))
+
+    def rejoin(self) -> None:
+        """There is one island again; links that were cut stay dead until an end gives up."""
+        self._islands = {}
+
     def heal(self) -> None:
-        """Everybody can reach everybody again; links that were cut stay dead until an end gives up."""
+        """Everybody can reach everybody again."""
         self._islands, self._cuts = {}, set()
 
     def calm(self) -> None:
@@ -207,7 +215,7 @@ class Network:
         if not end.host.is_rogue:
             self._send(end, data)
             return
-        for altered in end.host.altered(data):
+        for altered in end.host.altered(data, end.other.host.number):
             self._send(end, altered)
 
     def _send(self, end: End, data: bytes) -> None:

@@ -1,19 +1,25 @@
 """What can be seen of a run from outside: who has what by when, and how the bytes add up.
 
 Peers are compared by digest: equal digests, equal version vectors. How many there are of each is kept as peers change, so asking
-whether all are equal costs nothing. Invariant: only peers that run and are honest are counted.
+whether all are equal costs nothing. What rogues signed is left out: it is theirs to spoil. Invariant: only peers that run and
+are honest are counted.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from hashlib import sha256
 
+from gossipsync.core import Peer
 from gossipsync.core.model.events import Event
+from gossipsync.core.model.ids import PeerId, peer_of
+from gossipsync.core.replication.lines import LineKey
 from gossipsync.sim.driver import Driver
 from gossipsync.sim.world import World
 
 Listener = Callable[[Driver], None]
+Witness = Callable[[Driver, Event], None]
 
 
 class Observer:
@@ -24,6 +30,9 @@ class Observer:
         """When each counted peer changed last."""
         self.events: Counter[str] = Counter()
         self.listeners: list[Listener] = []
+        self.witnesses: list[Witness] = []
+        """Told of every event of an honest peer."""
+        self.rogues: set[PeerId] = set()
         self._world = world
         self._digests: dict[int, bytes] = {}
         self._counts: Counter[bytes] = Counter()
@@ -53,12 +62,25 @@ class Observer:
     def happened(self, driver: Driver, event: Event) -> None:
         """A peer emitted an event."""
         self.events[type(event).__name__] += 1
-        if driver.is_rogue:
-            return
+        if not driver.is_rogue:
+            for witness in self.witnesses:
+                witness(driver, event)
+
+    def vector_of(self, peer: Peer) -> dict[LineKey, int]:
+        """What a peer holds of what honest peers wrote."""
+        vector = peer.vector()
+        if not self.rogues:
+            return vector
+        return {key: index for key, index in vector.items() if peer_of(key[1]) not in self.rogues}
+
+    def _digest_of(self, peer: Peer) -> bytes:
+        if not self.rogues:
+            return peer.digest
+        return sha256(repr(sorted(self.vector_of(peer).items())).encode()).digest()
 
     def _note(self, driver: Driver) -> None:
         assert driver.peer is not None, "only a running peer is counted"
-        digest = driver.peer.digest
+        digest = self._digest_of(driver.peer)
         former = self._digests.get(driver.number)
         if digest == former:
             return

@@ -10,6 +10,7 @@ from typing import Final
 
 from attrs import asdict, evolve, frozen
 
+from gossipsync.core.model.acks import ACKS_TOLD, Ack, is_ack
 from gossipsync.errors import ConfigError
 from gossipsync.sim.latency import SPREADS
 
@@ -17,6 +18,8 @@ MAX_PEERS: Final = 50_000
 ORDERINGS: Final = ("mixed", "depth", "breadth")
 WORKLOADS: Final = ("burst", "poisson", "sessions", "hot", "counters")
 MEMBERSHIPS: Final = ("off", "on")
+MIXED_ACKS: Final = "mixed"
+"""Each write draws its own level."""
 _SHARES: Final = ("loss", "drops", "duplicates", "reorders", "rogues")
 _PATIENCE_ROUNDS: Final = 200
 """Rounds after the last write and the last fault, after which a world that has not converged is given up."""
@@ -51,6 +54,8 @@ class Options:
     """Bytes a second of each direction of a link."""
     partition: tuple[float, float, float] | None = None
     """(at, for, share cut off)."""
+    cuts: float = 0.0
+    """Share of peers a minute that go unheard by some others, or do not hear them, for a while: one direction only."""
     churn: float = 0.0
     """Share of peers replaced a minute."""
     crashes: float = 0.0
@@ -68,6 +73,8 @@ class Options:
     budget: int | None = None
     """Bytes a delta."""
     ordering: str = "mixed"
+    ack: str = "self"
+    """What applications wait for after a write: see core.model.acks; or "mixed"."""
     push: bool = False
     membership: str = "off"
     """"off": everybody reads one directory; "on": presence is gossiped, from a few seeds on."""
@@ -99,6 +106,11 @@ class Options:
     def writing_s(self) -> float:
         """When the last write is due at the latest, after the first."""
         return 0.0 if self.workload == "burst" else self.updates / self.rate
+
+    @property
+    def ack_level(self) -> Ack:
+        """What `ack` says to the core."""
+        return int(self.ack) if self.ack.isdecimal() else self.ack
 
     def check(self) -> Options:
         """These options. Raises ConfigError with one line that says what to change."""
@@ -149,7 +161,15 @@ class Options:
             faults.append(f"--until is above 0 s, or `converged`, not {self.until}")
         if self.warmup is not None and not 0 <= self.warmup <= 86_400:
             faults.append(f"--warmup is 0 s to a day, not {self.warmup}")
-        for name in ("churn", "crashes", "disk_failures", "clock_steps", "restores", "skew"):
+        for name in (
+            "churn",
+            "cuts",
+            "crashes",
+            "disk_failures",
+            "clock_steps",
+            "restores",
+            "skew",
+        ):
             if not 0 <= getattr(self, name) <= (1e9 if name == "skew" else 60):
                 shown = name.replace("_", "-")
                 faults.append(f"--{shown} is out of its bounds: {getattr(self, name)}")
@@ -174,11 +194,14 @@ class Options:
             "membership": MEMBERSHIPS,
             "spread": tuple(SPREADS),
         }
-        return [
+        faults = [
             f"--{name} is one of {', '.join(allowed)}, not {getattr(self, name)!r}"
             for name, allowed in choices.items()
             if getattr(self, name) not in allowed
         ]
+        if self.ack != MIXED_ACKS and not is_ack(self.ack_level):
+            faults.append(f'--ack is {ACKS_TOLD}, or "{MIXED_ACKS}", not {self.ack!r}')
+        return faults
 
     def replaced(self, **changes: object) -> Options:
         """A copy with some options changed."""

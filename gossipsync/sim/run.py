@@ -155,17 +155,17 @@ class _Runner:
         """Rounds until a share of the peers had all updates: all that the run ended with."""
         simulation, observer = self.simulation, self.simulation.observer
         first_s, interval = simulation.options.first_write_s, simulation.options.interval
-        vectors = [
-            driver.peer.vector() for driver in simulation.honest() if driver.peer is not None
-        ]
+        vectors = {
+            driver.number: observer.vector_of(driver.peer)
+            for driver in simulation.honest()
+            if driver.peer is not None
+        }
         newest: dict[object, int] = {}
-        for vector in vectors:
+        for vector in vectors.values():
             for key, index in vector.items():
                 newest[key] = max(index, newest.get(key, 0))
         complete = sorted(
-            observer.changed_s[driver.number]
-            for driver in simulation.honest()
-            if driver.peer is not None and driver.peer.vector() == newest
+            observer.changed_s[number] for number, vector in vectors.items() if vector == newest
         )
         rounds: dict[str, int | None] = {}
         for share in _SHARES:

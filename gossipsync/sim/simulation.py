@@ -45,7 +45,7 @@ class Simulation:
         rogues = self._rogues()
         for number in range(options.peers):
             self.new_driver(rogue=rogues.get(number))
-        self.workload = Workload(self.world, options, self.writers, self.ledger)
+        self.workload = Workload(self.world, options, self.writers, self.honest, self.ledger)
         self.faults = Faults(self)
 
     def _rogues(self) -> dict[int, Rogue]:
@@ -74,6 +74,8 @@ class Simulation:
             rogue=rogue,
         )
         self.drivers.append(driver)
+        if rogue is not None:
+            self.observer.rogues.add(driver.identity.peer)
         return driver
 
     def _config(self, number: int) -> PeerConfig:

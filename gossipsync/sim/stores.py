@@ -52,6 +52,11 @@ class SimulatedStore:
         found = [(log, sorted(kept.pieces.items())) for log, kept in self._logs.items()]
         return ((*log, index, piece) for log, pieces in found for index, piece in pieces)
 
+    def piece(self, bucket: str, origin: Origin, index: int) -> bytes | None:
+        """One committed piece."""
+        kept = self._logs.get((bucket, origin))
+        return None if kept is None else kept.pieces.get(index)
+
     def load_heads(self) -> dict[str, bytes]:
         """Committed heads."""
         return dict(self._heads)

@@ -35,7 +35,8 @@ def drawn(seed: int) -> Options:
         partition = (begin, round(randomness.between(1, quiet / 2), 3), share)
     skew = maybe(0.5, 10, 20_000)
     rogues = maybe(0.25, 0.1, 0.4) if peers > 4 else 0.0
-    return Options(
+    # What came later is drawn after all that was there before, so that old seeds keep most of their worlds.
+    world = Options(
         peers=peers,
         seed=seed,
         updates=1 + randomness.below(120),
@@ -65,6 +66,10 @@ def drawn(seed: int) -> Options:
         push=randomness.chance(0.5),
         membership="on" if randomness.chance(0.5) else "off",
         quiet=quiet,
+    )
+    return world.replaced(
+        cuts=maybe(0.4, 0.5, 10),
+        ack=randomness.pick(("self", "1", "majority", "all", "mixed", "mixed")),
     ).check()
 
 

@@ -13,6 +13,7 @@ from attrs import frozen
 
 from gossipsync.core import Deletes, Draft, Kind, Now, Peer, Token
 from gossipsync.errors import LocalError, TokenError
+from gossipsync.sim.applications import Applications
 from gossipsync.sim.driver import Driver
 from gossipsync.sim.ledger import Entry, Ledger
 from gossipsync.sim.options import Options
@@ -60,12 +61,14 @@ class Workload:
         world: World,
         options: Options,
         writers: Callable[[], list[Driver]],
+        readers: Callable[[], list[Driver]],
         ledger: Ledger,
     ) -> None:
         self.refused = 0
         self.left = options.updates
         """Updates still to be made."""
         self.bucket = _BUCKETS[options.workload]
+        self.applications = Applications(world, options, readers)
         self._world = world
         self._options = options
         self._writers = writers
@@ -122,20 +125,21 @@ class Workload:
         written = peer.commit_draft(draft, now)
         expires = None if bucket.ttl_ms is None else now.wall_ms + bucket.ttl_ms
         self._world.trace.note(self._world.now_s, driver.number, "write", written.index)
-        self._ledger.add(
-            Entry(
-                len(self._ledger.entries),
-                self._world.now_s,
-                driver.number,
-                bucket.name,
-                intent.key,
-                intent.op,
-                intent.value,
-                written,
-                expires,
-                earlier,
-            )
+        entry = Entry(
+            len(self._ledger.entries),
+            self._world.now_s,
+            driver.number,
+            bucket.name,
+            intent.key,
+            intent.op,
+            intent.value,
+            written,
+            expires,
+            earlier,
+            peer.token_of(written),
         )
+        self._ledger.add(entry)
+        self.applications.wrote(driver, entry)
 
     def _cookie(self, peer: Peer, now: Now) -> tuple[int | None, Token | None]:
         """An earlier entry and its token, as a browser would bring it from wherever that was written."""
@@ -144,7 +148,7 @@ class Workload:
             return None, None
         entry = entries[max(0, len(entries) - 1 - self._randomness.below(8))]
         try:
-            return entry.number, peer.parse_token(peer.token_of(entry.written), now)
+            return entry.number, peer.parse_token(entry.token, now)
         except TokenError:
             return None, None  # that clock is further ahead than this peer follows
 

@@ -1,6 +1,8 @@
 """Chains: gaps, doubles, other predecessors, numbers near the end, and two branches of one log."""
 
-from gossipsync.core.model.bundle import MAX_INDEX
+import pytest
+
+from gossipsync.core.model.bundle import MAX_INDEX, parse_bundle
 from gossipsync.core.model.events import Forked
 from gossipsync.core.model.ids import PeerId
 from gossipsync.core.model.reasons import Reason
@@ -199,3 +201,34 @@ def test_two_branches_fed_to_two_halves_harm_nobody_else() -> None:
             author.identity.peer
         ]
         assert len(node.up._ctx.by_peer) == 3
+
+
+@pytest.mark.parametrize("held", [1, 3])
+def test_a_fork_shows_whichever_branch_is_longer(held: int) -> None:
+    """Two bundles of another branch, told of by a relay, against one or three held: the proof is fetched either way."""
+    victim, author = Victim(), rogue_author()
+    feeder, relay = victim.link("rogue"), victim.link("relay")
+    first = author.wrong(one_entry(author))
+    other = parse_bundle(first).header.hash
+    second = author.wrong(one_entry(author), index=2, previous=other)
+    feeder.says(Push(tuple(author.put("k", number) for number in range(held))))
+    kept = victim.peer.digest
+    line = ("b", author.origin, 2, parse_bundle(second).header.hash[:8], author.tick())
+    for exchange in (1, 3):
+        relay.says(Digest(exchange, bytes(16), b"", START_MS))
+        relay.says(Compare(exchange, (), False, (), (line,), ()))
+    asked: list[int] = []
+    while wants := relay.hears(Want):
+        for want in wants:
+            numbers = [span[2] for span in want.spans]
+            relay.says(
+                Delta(want.request, tuple((first, second)[number - 1] for number in numbers))
+            )
+            asked += numbers
+    # Who holds less is handed what follows another bundle, and asks for that one; who holds more asks at once.
+    assert asked == ([2, 1] if held == 1 else [2])
+    assert [type(event) for event in victim.events].count(Forked) == 1
+    assert victim.peer.digest == kept
+    feeder.says(Push((author.put("k", "more"),)))
+    assert victim.peer.digest == kept
+    assert relay.hung_up is None

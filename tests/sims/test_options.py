@@ -28,6 +28,9 @@ IMPOSSIBLE: list[tuple[dict[str, object], str]] = [
     ({"workload": "none"}, "--workload"),
     ({"rate": 0.0}, "--rate"),
     ({"churn": -0.1}, "--churn"),
+    ({"cuts": 61.0}, "--cuts"),
+    ({"ack": "most"}, "--ack"),
+    ({"ack": "-1"}, "--ack"),
     ({"seed": -1}, "--seed"),
 ]
 

@@ -9,8 +9,13 @@ from gossipsync.core import Limits
 from gossipsync.core._peer.commits import Commits
 from gossipsync.core._peer.concern import Concern
 from gossipsync.core._peer.exchange import Exchanges
+from gossipsync.core._peer.ingest import Ingest
+from gossipsync.core.model.events import Forked
 from gossipsync.core.model.hlc import HybridClock
+from gossipsync.core.model.ids import epoch_of, peer_of
+from gossipsync.core.model.reasons import SENDERS_FAULT, Reason
 from gossipsync.core.replication import cells, views
+from gossipsync.core.replication.admission import Admission
 from gossipsync.core.replication.draft import NOTHING
 from gossipsync.core.replication.fetching import Fetcher
 from gossipsync.core.replication.lines import Line, LineTree
@@ -99,6 +104,50 @@ def acks_for_nothing(patch: pytest.MonkeyPatch) -> None:
     store_keeps_nothing(patch)
 
 
+def acks_short_of_one(patch: pytest.MonkeyPatch) -> None:
+    """Every level is taken for one member less."""
+    sound = Concern.needed_acks
+
+    def needed_acks(self: Concern, ack: Any) -> int:
+        return max(0, sound(self, ack) - 1)
+
+    patch.setattr(Concern, "needed_acks", needed_acks)
+
+
+def tokens_are_always_satisfied(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Concern, "is_satisfied", lambda self, token: True)
+
+
+def relays_are_blamed(patch: pytest.MonkeyPatch) -> None:
+    """Whoever hands on what is ahead of its time is taken for its author."""
+    patch.setattr("gossipsync.core._peer.context.SENDERS_FAULT", SENDERS_FAULT | {Reason.SKEW})
+
+
+def forks_are_told_and_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """The event goes out, and the line stays open."""
+
+    def fork(self: Ingest, other: Any, key: Any) -> None:
+        index = other.header.index
+        self._ctx.emit(Forked(peer_of(key[1]), epoch_of(key[1]), key[0], index))
+
+    patch.setattr(Ingest, "_fork", fork)
+
+
+def chains_go_unchecked(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Admission, "_check_chain", lambda self, header, log: None)
+
+
+def the_future_is_let_in(patch: pytest.MonkeyPatch) -> None:
+    """The gate knows no bound on stamps."""
+    sound = Admission.__init__
+
+    def init(self: Admission, *args: Any) -> None:
+        sound(self, *args)
+        self._max_skew_ms = 1 << 40
+
+    patch.setattr(Admission, "__init__", init)
+
+
 def anything_verifies(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Authority, "verify", lambda self, public_key, signature, message: True)
 
@@ -116,11 +165,12 @@ def digests_go_unread(patch: pytest.MonkeyPatch) -> None:
 
 WRITES = {"peers": 6, "updates": 60, "writers": 3, "workload": "poisson", "rate": 10.0}
 SESSIONS = {**WRITES, "workload": "sessions", "updates": 200, "writers": 6}
+ROGUES = {**WRITES, "rogues": 0.5}
 PLANTED: list[tuple[type[checkers.Checker], Plant, dict[str, Any]]] = [
     (checkers.Acks, store_keeps_nothing, WRITES),
     (checkers.Vectors, lines_slip_back, WRITES),
     (checkers.Prefix, entries_get_lost, WRITES),
-    (checkers.Values, nothing_expires, {**SESSIONS, "rate": 3.0}),
+    (checkers.Values, nothing_expires, {**SESSIONS, "updates": 120, "rate": 3.0}),
     (checkers.Finals, final_is_not_final, {**SESSIONS, "skew": 2000.0, "push": False}),
     (checkers.Counters, sums_count_twice, {**WRITES, "workload": "counters"}),
     (
@@ -131,8 +181,19 @@ PLANTED: list[tuple[type[checkers.Checker], Plant, dict[str, Any]]] = [
     (checkers.Causality, clocks_ignore_others, {**WRITES, "skew": 5000.0}),
     (checkers.Causality, tokens_order_nothing, {**WRITES, "skew": 5000.0}),
     (checkers.Durability, acks_for_nothing, {**WRITES, "crashes": 40.0, "quiet": 6.0}),
-    (checkers.Signatures, anything_verifies, {**WRITES, "rogues": 0.5}),
-    (checkers.Convergence, digests_go_unread, {**WRITES, "quiet": 8.0}),
+    (checkers.Acks, acks_short_of_one, {**WRITES, "ack": "mixed"}),
+    (checkers.Causality, tokens_are_always_satisfied, WRITES),
+    (checkers.Causality, entries_get_lost, {**WRITES, "workload": "hot"}),
+    (checkers.Blame, relays_are_blamed, {**ROGUES, "skew": 20_000.0, "habit": "ahead"}),
+    (checkers.Forks, forks_are_told_and_forgotten, {**ROGUES, "habit": "fork"}),
+    (checkers.Forks, chains_go_unchecked, {**ROGUES, "habit": "fork"}),
+    (checkers.Clocks, the_future_is_let_in, {**ROGUES, "habit": "ahead"}),
+    (checkers.Signatures, anything_verifies, {**ROGUES, "habit": "tamper"}),
+    (
+        checkers.Convergence,
+        digests_go_unread,
+        {**WRITES, "interval": 0.2, "peers": 4, "quiet": 6.0},
+    ),
 ]
 
 
@@ -146,6 +207,9 @@ def test_the_checker_catches_its_bug(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(checkers, "CHECKERS", (checker,))
+    if "habit" in world:
+        world = {**world}
+        monkeypatch.setattr("gossipsync.sim.simulation.HABITS", (world.pop("habit"),))
     assert not run(seed=0, **world).violations
     plant(monkeypatch)
     found = next(filter(None, (run(seed=seed, **world).violations for seed in range(8))), ())

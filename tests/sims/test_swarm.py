@@ -29,6 +29,7 @@ def test_the_swarm_draws_every_kind_of_fault() -> None:
         "duplicates",
         "reorders",
         "partition",
+        "cuts",
         "churn",
         "crashes",
         "restores",
@@ -44,3 +45,4 @@ def test_the_swarm_draws_every_kind_of_fault() -> None:
         "counters",
     }
     assert {world.membership for world in worlds} == {"on", "off"}
+    assert {world.ack for world in worlds} == {"self", "1", "majority", "all", "mixed"}

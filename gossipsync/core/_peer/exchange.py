@@ -229,17 +229,14 @@ class Exchanges:
     def _note(self, link: Link, line: WireLine) -> None:
         bucket, origin, index, head, _hlc = line
         key = (bucket, Origin(origin))
-        mine = self._ctx.logs.lines.find(key)
-        held = 0 if mine is None else mine.index
-        if index > held:
-            log = self._ctx.logs.find(key)
-            is_open = log is None or log.forked is None
-            if is_open and self._ctx.fetcher.note(link.id, key, index):
+        log = self._ctx.logs.find(key)
+        if log is not None and log.forked is not None:
+            return
+        if log is None or index > log.index:
+            if self._ctx.fetcher.note(link.id, key, index):
                 link.goals[key] = index
-        elif mine is not None and index == held and head != mine.head:
-            log = self._ctx.logs.find(key)
-            if log is not None and log.forked is None:
-                self._ctx.fetcher.ask_again(link.id, key, index)
+        elif index > 0 and head != log.head_at(index):
+            self._ctx.fetcher.ask_again(link.id, key, index)
 
     # -- pulling ---------------------------------------------------------------------------------------------
 

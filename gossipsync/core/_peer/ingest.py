@@ -135,8 +135,12 @@ class Ingest:
         elif reason in _GIVE_UP:
             ctx.fetcher.give_up(link.id, key)
             link.goals.pop(key, None)
+            log = ctx.logs.find(key)
             if reason is Reason.FORK:
                 self._fork(Bundle(header, b"", ()), key)
+            elif reason is Reason.CHAIN and log is not None and header.previous != log.head:
+                # It follows another bundle than our last: that one, which its sender must have, is the proof of a fork.
+                ctx.fetcher.ask_again(link.id, key, log.index)
         ctx.refuse(link, reason, refusal.detail)
 
     def _fork(self, other: Bundle, key: LineKey) -> None:

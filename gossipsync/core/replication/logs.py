@@ -5,6 +5,8 @@ Invariant: a log's bundles follow each other by number and by hash, and were ver
 
 from __future__ import annotations
 
+from hashlib import sha256
+
 from attrs import define, field
 
 from gossipsync.core.model import strict
@@ -40,6 +42,12 @@ class Log:
     def line(self) -> Line:
         """The log as a line of the vector."""
         return Line(self.bucket, self.origin, self.index, self.head[:HEAD_BYTES], self.hlc)
+
+    def head_at(self, index: int) -> bytes:
+        """What the line's head was when the log ended at a number, 1 to `index`."""
+        if index == self.index:
+            return self.head[:HEAD_BYTES]
+        return sha256(self.bundles[index - 1][0]).digest()[:HEAD_BYTES]
 
     def encoded(self, index: int) -> bytes:
         """A kept bundle by its number, 1 to `index`, as it was received."""

@@ -8,19 +8,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from gossipsync.core import Peer
+from gossipsync.core.model.acks import Ack
+from gossipsync.core.model.events import Event
 from gossipsync.sim.checkers.acks import Acks
 from gossipsync.sim.checkers.base import Checker
+from gossipsync.sim.checkers.blame import Blame
 from gossipsync.sim.checkers.bounds import Bounds
 from gossipsync.sim.checkers.causality import Causality
+from gossipsync.sim.checkers.clocks import Clocks
 from gossipsync.sim.checkers.convergence import Convergence
 from gossipsync.sim.checkers.counters import Counters
 from gossipsync.sim.checkers.durability import Durability
 from gossipsync.sim.checkers.finals import Finals
+from gossipsync.sim.checkers.forks import Forks
 from gossipsync.sim.checkers.prefix import Prefix
 from gossipsync.sim.checkers.signatures import Signatures
 from gossipsync.sim.checkers.values import Values
 from gossipsync.sim.checkers.vectors import Vectors
 from gossipsync.sim.driver import Driver
+from gossipsync.sim.ledger import Entry
 from gossipsync.sim.result import Violation
 
 if TYPE_CHECKING:
@@ -29,14 +36,17 @@ if TYPE_CHECKING:
 __all__ = [
     "CHECKERS",
     "Acks",
+    "Blame",
     "Bounds",
     "Causality",
     "Checker",
     "Checks",
+    "Clocks",
     "Convergence",
     "Counters",
     "Durability",
     "Finals",
+    "Forks",
     "Prefix",
     "Signatures",
     "Values",
@@ -52,6 +62,9 @@ CHECKERS: Final[tuple[type[Checker], ...]] = (
     Counters,
     Bounds,
     Causality,
+    Blame,
+    Forks,
+    Clocks,
     Durability,
     Signatures,
     Convergence,
@@ -75,12 +88,29 @@ class Checks:
         self._randomness = simulation.world.randomness.stream("checks")
         if simulation.options.peers <= _SMALL_WORLD:
             simulation.observer.listeners.append(self._changed)
+        if simulation.observer.rogues:
+            simulation.observer.witnesses.append(self._happened)
+        simulation.workload.applications.witnesses.append(self)
 
     def _changed(self, driver: Driver) -> None:
         if driver.peer is None or len(self._simulation.ledger.entries) > _EAGER_ENTRIES:
             return
         for checker in self._checkers:
             checker.changed(driver, driver.peer)
+
+    def _happened(self, driver: Driver, event: Event) -> None:
+        for checker in self._checkers:
+            checker.happened(driver, event)
+
+    def confirmed(self, driver: Driver, peer: Peer, entry: Entry, ack: Ack) -> None:
+        """A writer was told that its write is stored as widely as it asked."""
+        for checker in self._checkers:
+            checker.confirmed(driver, peer, entry, ack)
+
+    def read(self, driver: Driver, peer: Peer, entry: Entry) -> None:
+        """A reader was told that its peer has seen a write, and is about to read."""
+        for checker in self._checkers:
+            checker.read(driver, peer, entry)
 
     def look(self) -> None:
         """Once an interval."""

@@ -1,21 +1,56 @@
-"""Acks are true: whoever is said to have stored a write has it in its store."""
+"""Acks are true: whoever is said to have stored a write has it in its store, and k confirmed are k stored.
+
+A rogue may lie about its own store and nobody else's; a machine put back to an old copy has lost what it once had. Both are what
+no peer can know of another, so those, and only those, are excused.
+"""
 
 from __future__ import annotations
 
 from typing import Final
 
 from gossipsync.core import Peer
+from gossipsync.core.model.acks import Ack
 from gossipsync.sim.checkers.base import Checker
 from gossipsync.sim.driver import Driver
+from gossipsync.sim.ledger import Entry
 
 _NEWEST: Final = 60
 """Writes asked about at a time."""
 
 
 class Acks(Checker):
-    """k confirmed = k stored, asked of the stores themselves."""
+    """Asked of the stores themselves, at the moment when an application was told."""
 
     name = "acks"
+
+    def confirmed(self, driver: Driver, peer: Peer, entry: Entry, ack: Ack) -> None:
+        """Count the stores that have it now."""
+        if driver.store.stored(entry.bucket, entry.written.origin) < entry.written.index:
+            self.violate(f"write {entry.number} is confirmed and its own store lacks it", driver)
+            return
+        claimed = set(peer.acked_by(entry.written))
+        others = [other for other in self.simulation.drivers if other.number != entry.writer]
+        counted = sum(
+            (not other.is_rogue and _has_stored(other, entry))
+            or ((other.is_rogue or other.was_restored) and other.identity.peer in claimed)
+            for other in others
+        )
+        needed = ack if isinstance(ack, int) else self._share(driver, peer, ack)
+        if counted < needed:
+            self.violate(
+                f"write {entry.number} is confirmed for ack={ack!r}, which takes {needed} other stores; {counted} have it",
+                driver,
+            )
+
+    def _share(self, driver: Driver, peer: Peer, ack: str) -> int:
+        """How many others a level stands for: of those in the directory, or whom the writer knows.
+
+        Zones are known of members alone, never from the directory; in a simulated mesh all are of no zone, which makes one.
+        """
+        known = len(peer.members(driver.now()))
+        roster = self.simulation.roster
+        mesh = known if roster is None else len(roster)
+        return {"self": 0, "majority": mesh // 2, "all": mesh - 1, "zones": min(1, known - 1)}[ack]
 
     def looked(self, driver: Driver, peer: Peer) -> None:
         """Ask a writer who confirmed its newest writes."""
@@ -24,8 +59,7 @@ class Acks(Checker):
         for entry in simulation.ledger.entries[-_NEWEST:]:
             if entry.writer != driver.number or entry.written.origin != peer.origin:
                 continue
-            stored = driver.store.stored(entry.bucket, entry.written.origin)
-            if peer.is_stored(entry.written) and stored < entry.written.index:
+            if peer.is_stored(entry.written) and not _has_stored(driver, entry):
                 self.violate(
                     f"its own store lacks write {entry.number}, which it calls stored", driver
                 )
@@ -35,9 +69,9 @@ class Acks(Checker):
                     continue
                 entry.acked_s[acker] = simulation.world.now_s
                 other = by_peer.get(acker)
-                if other is None or other.was_restored:
+                if other is None or other.was_restored or other.is_rogue:
                     continue
-                if other.store.stored(entry.bucket, entry.written.origin) < entry.written.index:
+                if not _has_stored(other, entry):
                     self.violate(
                         f"peer {other.number} is said to have stored write {entry.number}, and has not",
                         driver,
@@ -48,3 +82,7 @@ class Acks(Checker):
         """Everybody once more."""
         for driver, peer in self.honest():
             self.looked(driver, peer)
+
+
+def _has_stored(driver: Driver, entry: Entry) -> bool:
+    return driver.store.stored(entry.bucket, entry.written.origin) >= entry.written.index

@@ -1,4 +1,5 @@
-"""What every checker is: an invariant watched from outside, told when a peer changed, once an interval, and at the end.
+"""What every checker is: an invariant watched from outside, told when a peer changed, once an interval, and at the end; also of
+events, and of what applications were told.
 
 Invariant: a checker only asks; a world runs the same with and without it.
 """
@@ -9,6 +10,8 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, ClassVar
 
 from gossipsync.core import Peer
+from gossipsync.core.model.acks import Ack
+from gossipsync.core.model.events import Event
 from gossipsync.sim.driver import Driver
 from gossipsync.sim.ledger import Entry
 
@@ -37,6 +40,15 @@ class Checker:
 
     def looked(self, driver: Driver, peer: Peer) -> None:
         """Once an interval, for a sample of the honest peers."""
+
+    def happened(self, driver: Driver, event: Event) -> None:
+        """An honest peer emitted an event."""
+
+    def confirmed(self, driver: Driver, peer: Peer, entry: Entry, ack: Ack) -> None:
+        """A writer was told that its write is stored as widely as it asked."""
+
+    def read(self, driver: Driver, peer: Peer, entry: Entry) -> None:
+        """A reader was told that its peer has seen a write, and is about to read."""
 
     def finished(self) -> None:
         """The world has ended."""

@@ -6,11 +6,12 @@ Verified here anew, without the memo that the peers share. Each exact bytes are 
 from __future__ import annotations
 
 from gossipsync.core.model.bundle import parse_bundle, signed_bytes
-from gossipsync.core.model.entry import decode_entries, leaves_of
+from gossipsync.core.model.entry import Entry, decode_entries, leaves_of
 from gossipsync.core.model.ids import peer_of
 from gossipsync.core.model.strict import MalformedError
 from gossipsync.core.replication.merkle import merkle_root
 from gossipsync.sim.checkers.base import Checker
+from gossipsync.sim.forgery import MARK
 from gossipsync.sim.identities import is_signed
 
 
@@ -42,8 +43,17 @@ class Signatures(Checker):
             return "is not signed by its origin"
         if merkle_root(leaves_of(entries)) != header.root:
             return "holds entries that its signature does not cover"
+        if peer_of(header.origin) in self.simulation.observer.rogues:
+            return self._fault_of_rogue(entries)
         ledger = self.simulation.ledger.by_key
         for entry in entries:
             if (header.bucket, entry.key) not in ledger:
                 return f"writes {entry.key!r}, which nobody wrote"
+        return None
+
+    def _fault_of_rogue(self, entries: list[Entry]) -> str | None:
+        """What a rogue signs is its own, but keys of the applications it only goes for with what must not be believed."""
+        for entry in entries:
+            if not entry.key.startswith(MARK):
+                return f"writes {entry.key!r}, which no application wrote"
         return None

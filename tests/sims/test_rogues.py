@@ -1,0 +1,74 @@
+"""Every habit of rogues bites, and harms nobody but the rogue: what a run says of each, and what forks come to."""
+
+from collections import Counter
+from itertools import combinations
+
+import pytest
+
+from gossipsync.core.model.reasons import Reason
+from gossipsync.core.replication.logs import Log
+from gossipsync.sim import Options, rogues, run
+from gossipsync.sim.simulation import Simulation
+
+WORLD = {"peers": 6, "updates": 20, "writers": 3, "workload": "poisson", "rate": 10.0}
+LEAVES_A_MARK = {
+    "tamper": {Reason.SIGNATURE, Reason.MALFORMED, Reason.MERKLE},
+    "replay": {Reason.UNSOLICITED},
+    "garble": {Reason.MALFORMED},
+    "fork": {Reason.FORK},
+    "ahead": {Reason.SKEW},
+    "flaw": {Reason.CHAIN, Reason.MERKLE, Reason.NETWORK, Reason.SIGNATURE},
+    "boast": {Reason.UNSOLICITED},
+    "pose": {Reason.MALFORMED},
+    "babble": {Reason.MALFORMED, Reason.UNSOLICITED},
+}
+"""What honest peers must have refused at least one of. To withhold, or to send again what all hold, is refused by no name."""
+
+
+def _world(habit: str, monkeypatch: pytest.MonkeyPatch, **changes: object) -> Simulation:
+    monkeypatch.setattr("gossipsync.sim.simulation.HABITS", (habit,))
+    simulation = Simulation(Options(seed=2, rogues=0.4, **{**WORLD, **changes}))  # type: ignore[arg-type]
+    simulation.start()
+    return simulation
+
+
+@pytest.mark.parametrize("habit", rogues.HABITS)
+def test_a_habit_bites_and_harms_nobody(habit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    simulation = _world(habit, monkeypatch, membership="on" if habit == "pose" else "off")
+    simulation.world.run_until(8.0)
+    refused: Counter[str] = Counter()
+    for driver in simulation.honest():
+        assert driver.peer is not None
+        refused.update(driver.peer.status(driver.now()).rejected)
+    assert bool(refused.keys() & LEAVES_A_MARK.get(habit, set())) == (habit in LEAVES_A_MARK)
+    result = run(simulation.options.replaced(quiet=4.0))
+    assert result.is_fine, (result.violations, result.options.command())
+
+
+def _conflict(one: Log, other: Log) -> bool:
+    """Is neither the beginning of the other?"""
+    common = min(one.index, other.index)
+    return common > 0 and one.header(common).hash != other.header(common).hash
+
+
+@pytest.mark.parametrize("push", [True, False], ids=["links kept", "a link an exchange"])
+def test_whoever_holds_another_branch_has_frozen_the_line(
+    push: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the branches are of different lengths, and each only heard of the other from third peers."""
+    simulation = _world("fork", monkeypatch, peers=8, push=push)
+    simulation.world.run_until(25.0)
+    logs: dict[object, list[Log]] = {}
+    for driver in simulation.honest():
+        assert driver.peer is not None
+        for log in driver.peer._ctx.logs.logs():
+            logs.setdefault((log.bucket, log.origin), []).append(log)
+    conflicts = [
+        (one, other)
+        for held in logs.values()
+        for one, other in combinations(held, 2)
+        if _conflict(one, other)
+    ]
+    assert conflicts
+    assert all(one.forked and other.forked for one, other in conflicts)
+    assert {log.origin[:32] for pair in conflicts for log in pair} <= simulation.observer.rogues
