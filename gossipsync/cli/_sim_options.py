@@ -45,7 +45,7 @@ HELP: Final = {
     "skew": "Milliseconds by which clocks are off at most.",
     "clock_steps": "Share of peers whose clock is set anew a minute.",
     "budget": "Bytes a delta.",
-    "ordering": "mixed, depth or breadth.",
+    "ordering": "mixed, depth, breadth or precise.",
     "ack": "What writers wait for: self, a number, majority, all, zones or mixed.",
     "push": "on or off.",
     "membership": "on: presence is gossiped; off: a directory.",

@@ -15,7 +15,7 @@ from gossipsync.errors import ConfigError
 from gossipsync.sim.latency import SPREADS
 
 MAX_PEERS: Final = 50_000
-ORDERINGS: Final = ("mixed", "depth", "breadth")
+ORDERINGS: Final = ("mixed", "depth", "breadth", "precise")
 WORKLOADS: Final = ("burst", "poisson", "sessions", "hot", "counters")
 MEMBERSHIPS: Final = ("off", "on")
 MIXED_ACKS: Final = "mixed"

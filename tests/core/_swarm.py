@@ -51,7 +51,7 @@ class Swarm:
             horizon_ms=20_000,
             push=rng.random() < 0.7,
             full_mesh=rng.choice((3, 12)),
-            ordering=rng.choice(("mixed", "depth", "breadth")),
+            ordering=rng.choice(("mixed", "depth", "breadth", "precise")),
         )
         self.world.break_chance = rng.choice((0.0, 0.0, 0.002, 0.02))
         self.adds: dict[tuple[Origin, int], list[tuple[str, int]]] = {}

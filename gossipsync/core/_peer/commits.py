@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from attrs import define, field
 
+from gossipsync.core._peer.backlog import Backlog
 from gossipsync.core._peer.context import Context, Link
 from gossipsync.core.model.effects import Commit
 from gossipsync.core.model.events import StoreFailed, StoreRecovered
@@ -39,6 +40,7 @@ class Commits:
 
     _ctx: Context
     _sealer: Sealer
+    backlog: Backlog = field(init=False)
     failure: str | None = None
     """Why the last commit was not carried out; None where it was."""
     pending_bytes: int = 0
@@ -55,6 +57,10 @@ class Commits:
     _pushes: dict[LinkId, list[tuple[Origin, bytes]]] = field(factory=dict)
     _push_bytes: dict[LinkId, int] = field(factory=dict)
     """Size of `_pushes`, by link: one drain may seal more than a link's queue has room for."""
+
+    @backlog.default
+    def _nothing_waits(self) -> Backlog:
+        return Backlog(self._ctx)
 
     # -- towards the store -----------------------------------------------------------------------------------
 
@@ -91,6 +97,7 @@ class Commits:
                 ctx.logs.append(bundle, ctx.peer_id)
                 ctx.store.append(bucket, ctx.origin, bundle.header.index, data)
                 self._own.append((ctx.origin, data))
+                self.backlog.sealed(bucket, bundle.header.index, len(data))
                 self.applied(key)
 
     def commit(self) -> Commit | None:
@@ -190,10 +197,12 @@ class Commits:
             ):
                 acks = self._acks.setdefault(link.peer, {})
                 acks[bucket] = max(index, acks.get(bucket, 0))
+                self.backlog.confirmed(bucket, index)
 
     def epoch_closed(self) -> None:
         """Acks are for the current epoch only."""
         self._acks.clear()
+        self.backlog.clear()
 
     def greet(self, link: Link) -> None:
         """Tell a new link what we have stored of its own."""
@@ -234,15 +243,19 @@ class Commits:
         link.eager -= origins
 
     def _push_to(self, links: Iterable[Link], origin: Origin, data: bytes) -> None:
-        ctx = self._ctx
+        ctx, limits = self._ctx, self._ctx.config.limits
         if not ctx.config.push:
             return
         for link in links:
             if origin in link.lazy or link.is_closing:
                 continue
             waiting_bytes = self._push_bytes.get(link.id, 0)
-            if link.queued_bytes + waiting_bytes > ctx.config.limits.link_queue_bytes:
+            room = limits.link_queue_bytes * link.giving.size_bytes // limits.delta_bytes
+            if link.queued_bytes + waiting_bytes > room:
                 ctx.counters["push-skipped"] += 1  # it will ask in its next exchange
+                since_s = link.waits_since_s
+                if since_s is not None and ctx.now.mono_s - since_s > limits.delta_s:
+                    link.giving.cut(since_s, ctx.now.mono_s)
                 continue
             self._pushes.setdefault(link.id, []).append((origin, data))
             self._push_bytes[link.id] = waiting_bytes + len(data)

@@ -20,6 +20,7 @@ from gossipsync.core.model.ids import Epoch, LinkId, Origin, PeerId
 from gossipsync.core.model.now import Now
 from gossipsync.core.model.reasons import SENDERS_FAULT, Reason
 from gossipsync.core.ports import Directory, Rng, Sign, Store, Verifier
+from gossipsync.core.replication.budgets import Budget
 from gossipsync.core.replication.fetching import Fetcher
 from gossipsync.core.replication.lines import LineKey
 from gossipsync.core.replication.logs import LogBook
@@ -56,6 +57,8 @@ class Link:
     is_dialer: bool
     dialled: str | None
     reader: FrameReader
+    giving: Budget
+    """What a delta that we send over it may have; pushes may queue there in proportion."""
     opened_s: float
     heard_s: float
     is_transient: bool = False
@@ -87,6 +90,28 @@ class Link:
     """Its clock minus ours."""
     token_asked_s: float = float("-inf")
     """When we last compared with it because somebody waited for a token."""
+    _watched: tuple[int, float, int] | None = None
+    """One message on its way out: `sent_bytes` at its end, when it was queued, its size."""
+
+    def queue(self, size_bytes: int, now_s: float) -> None:
+        """Bytes are handed to the link. One message at a time is watched until it has left."""
+        self.queued_bytes += size_bytes
+        self.sent_bytes += size_bytes
+        if self._watched is None:
+            self._watched = (self.sent_bytes, now_s, size_bytes)
+
+    def left(self, size_bytes: int, now_s: float) -> None:
+        """Bytes have left; how long they waited tells what the link carries."""
+        self.queued_bytes = max(0, self.queued_bytes - size_bytes)
+        watched = self._watched
+        if watched is not None and self.sent_bytes - self.queued_bytes >= watched[0]:
+            self._watched = None
+            self.giving.settle(watched[1], now_s, watched[2])
+
+    @property
+    def waits_since_s(self) -> float | None:
+        """When the message that is watched was queued; None where none waits."""
+        return None if self._watched is None else self._watched[1]
 
     @property
     def is_synced(self) -> bool:
@@ -141,6 +166,10 @@ class Context:
         """Is the mesh too large for everybody to be linked with everybody?"""
         return self.mesh_size > self.config.full_mesh
 
+    def heard_s(self, link: LinkId) -> float:
+        """When anything last came over a link."""
+        return self.links[link].heard_s
+
     def emit(self, event: Event) -> None:
         """Tell the application and the log."""
         self.effects.append(Emit(event))
@@ -167,8 +196,7 @@ class Context:
         if link.is_closing:
             return
         data = frame(payload)
-        link.queued_bytes += len(data)
-        link.sent_bytes += len(data)
+        link.queue(len(data), self.now.mono_s)
         self.traffic["sent_bytes"] += len(data)
         self.traffic[f"sent_{kind.lower()}_bytes"] += len(data)
         self.effects.append(Send(link.id, data))

@@ -247,7 +247,8 @@ class Exchanges:
             link = ctx.links.get(link_id)
             if link is not None:
                 link.pruned.difference_update(span.origin for span in spans)
-                ctx.send(link, Want(number, ctx.config.limits.delta_bytes, tuple(spans)))
+                budget = ctx.fetcher.budget(link_id)
+                ctx.send(link, Want(number, budget.size_bytes, tuple(spans)))
 
     def on_want(self, link: Link, message: Want) -> None:
         """Answer with what fits the smaller of both budgets."""
@@ -260,7 +261,7 @@ class Exchanges:
             self._sendable(Span(bucket, Origin(origin), first, last))
             for bucket, origin, first, last in message.spans
         ]
-        budget = min(message.budget_bytes, limits.delta_bytes)
+        budget = min(message.budget_bytes, link.giving.size_bytes)
         bundles = build_delta(ctx.logs, spans, budget, ctx.config.ordering)
         for span in spans:
             is_held = ctx.logs.find(span.key) is not None
@@ -280,7 +281,8 @@ class Exchanges:
     def on_delta(self, link: Link, message: Delta) -> None:
         """What we asked for, or the beginning of it."""
         ctx = self._ctx
-        spans = ctx.fetcher.answered(link.id, message.request)
+        size_bytes = sum(map(len, message.bundles))
+        spans = ctx.fetcher.answered(link.id, message.request, size_bytes, ctx.now.mono_s)
         if spans is None:
             ctx.refuse(link, Reason.UNSOLICITED, "a delta that was not asked for")
             return

@@ -18,6 +18,7 @@ from gossipsync.core._peer.standing import Standing
 from gossipsync.core.model.events import LinkClosed, LinkOpened
 from gossipsync.core.model.ids import Epoch, LinkId, PeerId
 from gossipsync.core.model.reasons import Reason
+from gossipsync.core.replication.budgets import Budget
 from gossipsync.core.wire.framing import FrameReader
 
 
@@ -87,6 +88,7 @@ class Links:
             remote.is_dialer,
             remote.dialled,
             FrameReader(limits.frame_bytes),
+            Budget(limits),
             ctx.now.mono_s,
             ctx.now.mono_s,
             is_transient=remote.dialled is not None and not ctx.dialler.is_wanted(remote.dialled),

@@ -223,7 +223,7 @@ class Peer:
         """Bytes of a Send have left."""
         self._ctx.now = now
         if (known := self._ctx.links.get(link)) is not None:
-            known.queued_bytes = max(0, known.queued_bytes - size_bytes)
+            known.left(size_bytes, now.mono_s)
 
     def handle_dial_failed(self, address: str, reason: str, now: Now) -> None:
         """A Dial led to no link. Reason "self": we answered ourselves there."""
@@ -260,9 +260,10 @@ class Peer:
             due_ms = replica.next_sweep_ms()
             if due_ms is not None and due_ms <= now.wall_ms and replica.sweep(now.wall_ms):
                 ctx.moved(name)
-        for link_id in ctx.fetcher.expire(now.mono_s):
+        for link_id in ctx.fetcher.expire(now.mono_s, ctx.heard_s):
             if (link := ctx.links.get(link_id)) is not None:
                 ctx.hang_up(link, "unresponsive")
+        self._commits.backlog.forgive()
         if now.mono_s >= self._rounds.next_s:
             self._rounds.round()
 
@@ -274,6 +275,7 @@ class Peer:
         if known is None or known.is_closing:
             return
         known.received_bytes += len(data)
+        known.heard_s = now.mono_s  # a part of a long message is a sign of life too
         ctx.traffic["received_bytes"] += len(data)
         known.reader.feed(data)
         try:
@@ -291,7 +293,6 @@ class Peer:
         except strict.MalformedError as error:
             ctx.refuse(link, Reason.MALFORMED, str(error))
             return
-        link.heard_s = ctx.now.mono_s
         self._dispatch(link, message)
         ctx.has_moved = True
         if self._standing.state == "joining":

@@ -177,7 +177,8 @@ class Report:
             WarningCode.CLOCK_SUSPECT: suspect,
             WarningCode.STORE_FAILING: self._commits.failure is not None,
             WarningCode.BUCKET_MISMATCH: bool(ctx.mismatched),
-            WarningCode.OVERLOADED: self._commits.pending_bytes > ctx.config.limits.pending_bytes,
+            WarningCode.OVERLOADED: self._commits.backlog.is_full
+            or self._commits.pending_bytes > ctx.config.limits.pending_bytes,
         }
         return [code for code, holds in found.items() if holds]
 
@@ -218,6 +219,7 @@ class Report:
         ctx = self._ctx
         return {
             "pending_bytes": self._commits.pending_bytes,
+            "unconfirmed_bytes": self._commits.backlog.size_bytes,
             "early_bytes": ctx.fetcher.early_bytes,
             "lines_behind": ctx.fetcher.lines_behind,
             "bundles_behind": ctx.fetcher.bundles_behind(),
@@ -252,6 +254,9 @@ class Report:
                     "is_dialer": link.is_dialer,
                     "heard_s": ctx.now.mono_s - link.heard_s,
                     "queued_bytes": link.queued_bytes,
+                    "asking_budget_bytes": ctx.fetcher.budget(link.id).size_bytes,
+                    "giving_budget_bytes": link.giving.size_bytes,
+                    "budget_cuts": ctx.fetcher.budget(link.id).cuts + link.giving.cuts,
                     "sent_bytes": link.sent_bytes,
                     "received_bytes": link.received_bytes,
                     "clock_offset_ms": link.offset_ms,
@@ -260,5 +265,11 @@ class Report:
                 for link in sorted(ctx.by_peer.values(), key=lambda link: link.peer)
             ],
             "queues": self.queues(),
+            "drops": {
+                "pushes_skipped": ctx.counters["push-skipped"],
+                "answers_late": ctx.fetcher.answers_late,
+                "early_dropped": ctx.fetcher.early_dropped,
+                "backlogs_forgiven": ctx.counters["backlog-forgiven"],
+            },
             "traffic": dict(sorted(ctx.traffic.items())),
         }

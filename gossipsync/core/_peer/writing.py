@@ -159,13 +159,20 @@ class Writing:
                 )
             self._permitted[bucket] = capability
         if not self.is_writable():
-            raise OverloadedError(
-                f"{self._commits.pending_bytes:,} bytes of writes wait for the store: write more slowly, and see status"
+            waiting = (
+                f"{self._commits.backlog.size_bytes:,} bytes of writes wait for any member to store them"
+                if self._commits.backlog.is_full
+                else f"{self._commits.pending_bytes:,} bytes of writes wait for the store"
             )
+            raise OverloadedError(f"{waiting}: write more slowly, and see status")
 
     def is_writable(self) -> bool:
         """Is there room for more writes?"""
-        return self._commits.pending_bytes <= self._ctx.config.limits.pending_bytes
+        commits = self._commits
+        return (
+            commits.pending_bytes <= self._ctx.config.limits.pending_bytes
+            and not commits.backlog.is_full
+        )
 
     def unsealed(self) -> dict[LineKey, Written]:
         """Our last write in each bucket, sealed or not."""

@@ -34,7 +34,7 @@ class PeerConfig:
     view: int | None = None
     """Links kept in a larger mesh; None: about log2 N + 2."""
     ordering: str = "mixed"
-    """Order of bundles in a delta: "mixed" (small logs first, then round-robin), "depth" or "breadth"."""
+    """Order of bundles in a delta: "mixed" (small logs first, then round-robin), "depth", "breadth" or "precise" (oldest first)."""
     token_key: bytes = field(default=bytes(32), repr=False)
     """The network's key for MACs of tokens."""
     limits: Limits = Limits()

@@ -29,8 +29,18 @@ class Limits:
     """Entries of one atomic batch; with `bundle_bytes` it bounds the work done under the lock."""
     pending_bytes: int = 32 << 20
     """Own writes not yet committed to the store: back-pressure reaches the writer here."""
+    unconfirmed_bytes: int = 32 << 20
+    """Own bundles that no linked member has stored yet: back-pressure reaches the writer here where the mesh is what is slow."""
     delta_bytes: int = 256 << 10
-    """Default budget of one delta."""
+    """The largest budget of one delta: what a link that keeps up gets."""
+    delta_first_bytes: int = 64 << 10
+    """What is asked for first over a new link: high, for a timid start costs round trips, and yet through a slow link in seconds."""
+    delta_step_bytes: int = 16 << 10
+    """By so much a budget grows with each delta that was through in time."""
+    delta_least_bytes: int = 4 << 10
+    """No budget shrinks below this: some bundles of a few entries."""
+    delta_s: float = 1.0
+    """A delta under way for longer halves its link's budget: what is fresh waits behind it."""
     wanted_lines: int = 512
     """Lines asked for in one message."""
     span_bundles: int = 64

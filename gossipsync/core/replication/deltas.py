@@ -3,13 +3,15 @@
 Whatever the budget, what is sent of each log is a gap-free prefix of what was asked for, and at least one bundle in all, so the
 receiver's vector is true wherever the cut falls. Orders after van Renesse et al., "Efficient Reconciliation and Flow Control
 for Anti-Entropy Protocols" (LADIS 2008): depth finishes one log after another, the longest first; breadth takes a bundle of each in
-turn; mixed sends short logs first, so that new origins become known at once, and the rest in turn.
+turn; precise takes what was sealed first, whosever it is; mixed sends short logs first, so that new origins become known at once,
+and the rest in turn. The paper's precise order may also begin with the newest: a log without gaps cannot.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from heapq import merge
 from typing import Final, NamedTuple
 
 from gossipsync.core.model.ids import Origin
@@ -56,6 +58,11 @@ def _in_order(logs: LogBook, spans: Sequence[Span], ordering: str) -> Iterator[t
         if (log := logs.find(span.key)) is not None
     ]
     runs = [run for run in runs if 1 <= run[1] <= run[2]]
+    if ordering == "precise":
+        each = [[(log, index) for index in range(first, last + 1)] for log, first, last in runs]
+        # A log's HLC never goes back, so to merge by it keeps every log in its own order.
+        yield from merge(*each, key=lambda bundle: bundle[0].header(bundle[1]).log_hlc)
+        return
     if ordering == "depth":
         runs.sort(key=lambda run: run[1] - run[2])
         for log, first, last in runs:

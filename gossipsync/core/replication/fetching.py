@@ -8,10 +8,13 @@ Invariant: what waits here has moved no line.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from attrs import define, field
 
 from gossipsync.core.model.ids import LinkId
 from gossipsync.core.model.limits import Limits
+from gossipsync.core.replication.budgets import Budget
 from gossipsync.core.replication.deltas import Span
 from gossipsync.core.replication.lines import LineKey
 from gossipsync.core.replication.logs import LogBook
@@ -20,6 +23,8 @@ REQUESTS_PER_LINK = 2
 """One being answered and one on its way keeps a link busy."""
 _WINDOW_SPANS = 4
 """How far ahead of a line others are asked, in spans."""
+_PATIENCE_SPANS = 4
+"""For how many times `wanted_span_s` a slow link may owe an answer, while anything comes over it."""
 
 
 @define
@@ -34,7 +39,10 @@ class _Behind:
 class _Request:
     link: LinkId
     spans: list[Span]
+    asked_s: float
     deadline_s: float
+    is_late: bool = False
+    """Others may be asked for the same; this link is asked for nothing more."""
 
 
 class Fetcher:
@@ -51,7 +59,20 @@ class Fetcher:
         self._next_request = 1
         self._early: dict[LineKey, dict[int, tuple[LinkId, bytes]]] = {}
         self._doubted: dict[tuple[LinkId, LineKey, int], bool] = {}
+        self._budgets: dict[LinkId, Budget] = {}
+        self._first_bytes = limits.delta_first_bytes
+        """What is asked for first over a new link: less after one that ended owing us an answer."""
         self.early_bytes = 0
+        self.early_dropped = 0
+        """Bundles that came too early to be kept."""
+        self.answers_late = 0
+
+    def budget(self, link: LinkId) -> Budget:
+        """What a delta asked for over this link may have."""
+        budget = self._budgets.get(link)
+        if budget is None:
+            budget = self._budgets[link] = Budget(self._limits, self._first_bytes, has_trip=True)
+        return budget
 
     @property
     def lines_behind(self) -> int:
@@ -88,6 +109,10 @@ class Fetcher:
         for key in [key for key, behind in self._behind.items() if link in behind.have]:
             self._unclaim(link, key)
         self._claims.pop(link, None)
+        budget = self._budgets.pop(link, None)
+        if budget is not None and any(request.link == link for request in self._requests.values()):
+            least = self._limits.delta_least_bytes
+            self._first_bytes = max(least, min(self._first_bytes, budget.size_bytes) // 2)
         self._requests = {
             number: request for number, request in self._requests.items() if request.link != link
         }
@@ -145,6 +170,7 @@ class Fetcher:
             index > self._logs.index(key) + window
             or self.early_bytes + len(data) > self._limits.reassembly_bytes
         ):
+            self.early_dropped += 1
             return False
         self._early.setdefault(key, {})[index] = (link, data)
         self.early_bytes += len(data)
@@ -175,18 +201,41 @@ class Fetcher:
 
     # -- requests --------------------------------------------------------------------------------------------
 
-    def answered(self, link: LinkId, number: int) -> list[Span] | None:
+    def answered(
+        self, link: LinkId, number: int, size_bytes: int, now_s: float
+    ) -> list[Span] | None:
         """A request was answered: what it asked for; None where this link was not asked."""
         request = self._requests.get(number)
         if request is None or request.link != link:
             return None
         del self._requests[number]
+        budget = self.budget(link)
+        budget.settle(request.asked_s, now_s, size_bytes)
+        self._first_bytes = min(
+            self._limits.delta_first_bytes, max(self._first_bytes, budget.size_bytes)
+        )
         return request.spans
 
-    def expire(self, now_s: float) -> list[LinkId]:
-        """Drop requests that were not answered in time; the links that owe an answer."""
-        late = [number for number, request in self._requests.items() if request.deadline_s <= now_s]
-        return [self._requests.pop(number).link for number in late]
+    def expire(self, now_s: float, heard_s: Callable[[LinkId], float]) -> list[LinkId]:
+        """Find requests that were not answered in time; the links to give up, for they say nothing, or take too long.
+
+        `heard_s` tells when anything last came over a link: a slow one is at work on its answer, and others may be asked.
+        """
+        dead = []
+        for request in self._requests.values():
+            if request.deadline_s > now_s:
+                continue
+            self.answers_late += not request.is_late
+            self.budget(request.link).cut(request.asked_s, now_s)
+            span_s = self._limits.wanted_span_s
+            is_alive = heard_s(request.link) > request.deadline_s - span_s
+            if is_alive and now_s - request.asked_s < _PATIENCE_SPANS * span_s:
+                request.is_late, request.deadline_s = True, now_s + span_s
+            else:
+                dead.append(request.link)
+        for link in dead:
+            self.drop_link(link)
+        return dead
 
     def next_deadline(self) -> float | None:
         """When a request will be late, or a postponed line may be asked for again."""
@@ -199,6 +248,9 @@ class Fetcher:
         busy: dict[LinkId, int] = {}
         taken: dict[LineKey, list[Span]] = {}
         for request in self._requests.values():
+            if request.is_late:
+                busy[request.link] = REQUESTS_PER_LINK
+                continue
             busy[request.link] = busy.get(request.link, 0) + 1
             for span in request.spans:
                 taken.setdefault(span.key, []).append(span)
@@ -222,7 +274,8 @@ class Fetcher:
         for link, spans in asked.items():
             number = self._next_request
             self._next_request += 1
-            self._requests[number] = _Request(link, spans, now_s + self._limits.wanted_span_s)
+            deadline_s = now_s + self._limits.wanted_span_s
+            self._requests[number] = _Request(link, spans, now_s, deadline_s)
             plan.append((link, number, spans))
         return plan
 

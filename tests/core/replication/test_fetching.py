@@ -31,10 +31,11 @@ def book_of(lengths: list[int]) -> LogBook:
     return book
 
 
+ORDERINGS = ["mixed", "depth", "breadth", "precise"]
 _LENGTHS = st.lists(st.integers(0, 25), min_size=3, max_size=3)
 
 
-@given(_LENGTHS, _LENGTHS, st.integers(0, 3_000), st.sampled_from(["mixed", "depth", "breadth"]))
+@given(_LENGTHS, _LENGTHS, st.integers(0, 3_000), st.sampled_from(ORDERINGS))
 def test_a_delta_is_a_gap_free_prefix_at_any_budget(
     have: list[int], lack: list[int], budget: int, ordering: str
 ) -> None:
@@ -67,6 +68,16 @@ def test_mixed_order_sends_short_logs_first() -> None:
     ]
 
 
+def test_precise_order_sends_what_was_sealed_first_whosever_it_is() -> None:
+    early, late = (Author(f"at {wall_ms}", wall_ms=wall_ms) for wall_ms in (START_MS, START_MS + 5))
+    book = LogBook(NETWORK)
+    for data in [late.put("k", "x"), early.put("k", "x"), early.put("k", "x")]:
+        book.append(parse_bundle(data), PeerId(bytes(32)))
+    spans = [Span("b", late.origin, 1, 1), Span("b", early.origin, 1, 2)]
+    delta = build_delta(book, spans, 1 << 20, "precise")
+    assert [origin for origin, _ in delta] == [early.origin, early.origin, late.origin]
+
+
 class Members:
     """Members that hold prefixes of logs and answer in any order, in part, or never."""
 
@@ -96,8 +107,9 @@ class Members:
     def answer(self) -> None:
         number = self.rng.choice(list(self.asked))
         link, spans = self.asked.pop(number)
-        assert self.fetcher.answered(link, number) == spans
         delta = build_delta(self.books[link], spans, self.rng.choice((1, 500, 9_999)), "mixed")
+        size_bytes = sum(len(data) for _, data in delta)
+        assert self.fetcher.answered(link, number, size_bytes, self.now_s) == spans
         for _, data in delta:
             self.take(link, parse_bundle(data))
 
@@ -166,7 +178,7 @@ def test_what_is_not_answered_in_time_is_asked_of_another() -> None:
     ((first, _),) = members.asked.values()
     members.now_s = LIMITS.wanted_span_s
     assert members.fetcher.next_deadline() == LIMITS.wanted_span_s
-    assert members.fetcher.expire(members.now_s) == [first]
+    assert members.fetcher.expire(members.now_s, lambda link: 0.0) == [first]
     members.fetcher.drop_link(first)
     members.asked.clear()
     members.ask()
