@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from threading import Lock
+from typing import Final
 from weakref import WeakSet
 
 from gossipsync.core.model.bundle import MAX_INDEX
@@ -315,12 +316,40 @@ class SqliteStore:
 _open_stores: WeakSet[SqliteStore] = WeakSet()
 _inherited_files: set[tuple[int, int]] = set()
 """(device, inode) of journals that an ancestor of this process had open."""
+_forking = Lock()
+_held_locks: list[Lock] = []
+"""Of the thread that forks, which holds `_forking`."""
+_COMMIT_PATIENCE_S: Final = 5.0
+"""How long a fork waits for a commit; a disk that hangs for longer must not keep the program from forking."""
+
+
+def _before_fork() -> None:
+    """No thread may be inside SQLite: its locks would stay held in the child, which could never open a store of its own."""
+    _forking.acquire()
+    _held_locks[:] = [
+        store._io_lock  # noqa: SLF001 (this module's own)
+        for store in list(_open_stores)
+        if store._io_lock.acquire(timeout=_COMMIT_PATIENCE_S)  # noqa: SLF001
+    ]
+
+
+def _after_fork_in_parent() -> None:
+    for lock in _held_locks:
+        lock.release()
+    _held_locks.clear()
+    _forking.release()
 
 
 def _after_fork_in_child() -> None:
     for store in list(_open_stores):
         store._abandon()  # noqa: SLF001 (this module's own)
     _open_stores.clear()
+    _held_locks.clear()
+    _forking.release()
 
 
-os.register_at_fork(after_in_child=_after_fork_in_child)
+os.register_at_fork(
+    before=_before_fork,
+    after_in_parent=_after_fork_in_parent,
+    after_in_child=_after_fork_in_child,
+)

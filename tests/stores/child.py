@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 import sys
+import threading
 from pathlib import Path
 
 from gossipsync.core.model.ids import NetworkId, Origin, PeerId
@@ -98,6 +99,41 @@ def fork_and_close(folder: str) -> None:
         os._exit(0)
 
 
+def fork_often_while_committing(folder: str) -> None:
+    """Each child opens a store of its own, while threads of this process are in the middle of their commits."""
+    is_over = threading.Event()
+
+    def commit_on(part: int) -> None:
+        store = open_here(f"{folder}/parent{part}")
+        for index in itertools.count(1):
+            if is_over.is_set():
+                break
+            store.append("b", ORIGIN, index, b"parent's")
+            store.commit()
+        store.close()
+
+    threads = [threading.Thread(target=commit_on, args=(part,)) for part in range(3)]
+    for thread in threads:
+        thread.start()
+    for number in range(150):
+        child = os.fork()
+        if child == 0:
+            signal.alarm(
+                20
+            )  # SQLite waits for ever for a lock whose holder is no thread of this process
+            store = open_here(f"{folder}/child{number}")
+            store.append("b", ORIGIN, 1, b"child's")
+            store.commit()
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        if status:
+            say("child", number, "ended by", status)
+            break
+    is_over.set()
+    for thread in threads:
+        thread.join()
+
+
 def outgrow(folder: str) -> None:
     """Hit a limit on the size of files, lift it, try again."""
     store = open_here(folder)
@@ -144,5 +180,8 @@ if __name__ == "__main__":
     what, where = sys.argv[1:]
     {
         f.__name__: f
-        for f in (hold, commit_for_ever, fork, fork_and_close, fork_and_outlive, outgrow, fill_disk)
+        for f in (
+            *(hold, commit_for_ever, outgrow, fill_disk),
+            *(fork, fork_and_close, fork_and_outlive, fork_often_while_committing),
+        )
     }[what](where)

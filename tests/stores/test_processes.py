@@ -5,6 +5,7 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -12,13 +13,16 @@ from gossipsync.errors import StoreLockedError
 from tests.stores import child
 from tests.stores.places import open_sqlite
 
+# With threads; that is what some of these tests are about.
+IS_FORK_RISKY = "ignore:This process:DeprecationWarning"
+RAM = Path("/dev/shm")
 SCRIPT = Path(child.__file__)
 
 
 @contextmanager
 def running(what, folder):
     process = subprocess.Popen(
-        [sys.executable, "-W", "error", str(SCRIPT), what, str(folder)],
+        [sys.executable, "-W", "error", "-W", IS_FORK_RISKY, str(SCRIPT), what, str(folder)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -96,6 +100,12 @@ def test_a_forked_child_does_no_harm(tmp_path):
     assert lines[4:6] == ["child ended 7", "wal True"]
     assert lines[6].startswith("StoreLockedError")
     assert lines[7:] == ["1 2"]
+
+
+def test_a_child_forked_during_a_commit_can_open_a_store_of_its_own():
+    """In memory, where commits are never waiting for a disk: one fork in a hundred then met SQLite's locks held."""
+    with TemporaryDirectory(dir=RAM if RAM.is_dir() else None) as folder:
+        assert output_of("fork_often_while_committing", folder) == []
 
 
 def test_a_forked_child_does_not_keep_the_folder_from_the_next_process(tmp_path):
