@@ -158,11 +158,15 @@ class Report:
         }
 
     def _offset_ms(self) -> int | None:
-        """By how much the members' clocks, at the median, are ahead of ours."""
+        """By how much the members' clocks, at the median, are ahead of ours; of two medians the one nearer to ours.
+
+        So half of the members are not enough to doubt ourselves: of three peers only the one whose clock is wrong does.
+        """
         offsets = sorted(
             link.offset_ms for link in self._ctx.by_peer.values() if link.offset_ms is not None
         )
-        return offsets[len(offsets) // 2] if offsets else None
+        middle = offsets[(len(offsets) - 1) // 2 : len(offsets) // 2 + 1]
+        return min(middle, key=abs, default=None)
 
     def _warnings(self) -> list[WarningCode]:
         ctx = self._ctx

@@ -33,6 +33,8 @@ _SURPLUS_S: Final = 2.0
 """Intervals that a transient link lives."""
 _SILENT_S: Final = 10.0
 """Intervals (at least as many seconds) after which a silent link is asked whether it lives."""
+_STEP_MS: Final = 1000
+"""A change between our two clocks from one round to the next that no slewing makes: the wall clock was set."""
 
 
 @define(eq=False)
@@ -50,6 +52,8 @@ class Rounds:
     """When this peer last talked with a partner; monotonic."""
     next_s: float = 0.0
     _count: int = 0
+    _offset_ms: float | None = None
+    """Of the wall clock from the monotonic one, at the last round."""
 
     def set_seeds(self, addresses: tuple[str, ...]) -> None:
         """What the seeds resolve to at present."""
@@ -64,6 +68,7 @@ class Rounds:
         jitter = ctx.config.round_jitter
         self.next_s = ctx.now.mono_s + interval * (1 + jitter * (2 * ctx.rng.random() - 1))
         self._count += 1
+        self._notice_step()
         if ctx.directory is None:
             self._introductions.renew_if_due()
             self._judge()
@@ -72,6 +77,15 @@ class Rounds:
             self._gossip()
             self._keep_links()
         self._standing.update()
+
+    def _notice_step(self) -> None:
+        """Lines that wait for our clock need not wait on where somebody has set it right."""
+        before, self._offset_ms = (
+            self._offset_ms,
+            self._ctx.now.wall_ms - 1000 * self._ctx.now.mono_s,
+        )
+        if before is not None and abs(self._offset_ms - before) > _STEP_MS:
+            self._ctx.fetcher.resume()
 
     def _judge(self) -> None:
         """Look at everybody; in a large mesh at those whose silence may have lasted long enough."""

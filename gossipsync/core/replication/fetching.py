@@ -143,6 +143,10 @@ class Fetcher:
         if key in self._behind:
             self._postponed[key] = until_s
 
+    def resume(self) -> None:
+        """Ask for postponed lines again: our clock was set, and they may be early no longer."""
+        self._postponed.clear()
+
     def give_up(self, link: LinkId, key: LineKey) -> None:
         """This member cannot give us more of a line (its branch, or its data, is not acceptable)."""
         behind = self._behind.get(key)
