@@ -62,26 +62,33 @@ class PeerProcess:
         self.config = self.folder / "gossipsync.toml"
         self.settings = {"name": name, "data_dir": "data", **settings}
         self.buckets = ""
+        self.prefix: list[str] = []
+        """What runs the program instead of this process: words to put in front of its command."""
+        self.program = [*COMMAND, "run", "-c", str(self.config)]
         self.address = ""
         self.peer_id = ""
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
     def socket(self) -> Path:
-        return self.folder / "data" / "control.sock"
+        return self.folder / str(self.settings.get("socket", "data/control.sock"))
 
     @property
     def log(self) -> str:
         return (self.folder / "log").read_text(errors="replace")
 
-    def start(self, *, is_ready: bool = True, **extra: str) -> "PeerProcess":
+    def configure(self) -> "PeerProcess":
         lines = [f"{name} = {json.dumps(value)}" for name, value in self.settings.items()]
         self.config.write_text("\n".join([*lines, self.buckets, ""]))
         self.config.chmod(0o600)
+        return self
+
+    def start(self, *, is_ready: bool = True, **extra: str) -> "PeerProcess":
+        self.configure()
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [*COMMAND, "run", "-c", str(self.config)],
-                stdin=subprocess.DEVNULL,
+                [*self.prefix, *self.program],
+                stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 env=environment(**extra),
@@ -102,7 +109,7 @@ class PeerProcess:
             assert data, f"ended before it was ready: {self.log}"
             line += data
         text = line.decode()
-        assert text.startswith("ready ")
+        assert text.startswith("ready "), f"{text}: {self.log}"
         words = dict(word.split("=", 1) for word in text.split()[1:])
         self.address, self.peer_id = words["address"], words["peer_id"]
         return text
@@ -154,6 +161,7 @@ class PeerProcess:
     def _end(self) -> None:
         assert self.process is not None
         self.process.wait()
-        assert self.process.stdout is not None
-        self.process.stdout.close()
+        for stream in (self.process.stdin, self.process.stdout):
+            assert stream is not None
+            stream.close()
         self.process = None

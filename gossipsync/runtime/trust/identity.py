@@ -6,6 +6,7 @@ start in a data folder, and never overwritten; without a data folder a start mak
 Invariant: an `Identity` never shows its private key, neither in its repr nor in an error.
 """
 
+import errno
 from pathlib import Path
 
 from attrs import field, frozen
@@ -18,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from gossipsync.core.model.ids import PeerId
-from gossipsync.errors import ConfigError
+from gossipsync.errors import ConfigError, StoreFullError
 from gossipsync.runtime.trust._files import create_file, read_secret
 
 __all__ = ["IDENTITY_FILE", "Identity", "load_or_create_identity"]
@@ -53,7 +54,7 @@ class Identity:
 
 
 def load_or_create_identity(data_dir: Path) -> Identity:
-    """The identity of a data folder; made at the first call. Raises ConfigError.
+    """The identity of a data folder; made at the first call. Raises ConfigError, StoreFullError.
 
     Of two processes that call this at once both get the same identity.
     """
@@ -63,6 +64,10 @@ def load_or_create_identity(data_dir: Path) -> Identity:
             create_file(path, Identity.generate().to_pem())
         return read_identity(path)
     except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise StoreFullError(
+                f"no room left for {path} ({error.strerror}): make room on its disk or quota; then start again"
+            ) from error
         raise ConfigError(f"cannot keep a key in {path}: {error.strerror}") from error
 
 
