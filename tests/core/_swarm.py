@@ -10,9 +10,9 @@ import random
 from collections import Counter
 from collections.abc import Callable
 
-from gossipsync.core import Deletes, Kind, Written
+from gossipsync.core import Deletes, Kind, Token, Written
 from gossipsync.core.model.ids import Origin, PeerId
-from gossipsync.errors import EndedKeyError, LocalError
+from gossipsync.errors import EndedKeyError, LocalError, TokenError
 from tests.core._world import Node, World, logs_of, state_faults
 
 MAX_SKEW_MS = 10_000
@@ -37,7 +37,7 @@ _HARMLESS = {"held", "skew", "gap", "no-credential", "unsolicited"}
 class Swarm:
     """One play."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, has_cookies: bool = False) -> None:
         self.rng = random.Random(seed)
         rng = self.rng
         interval = rng.choice((0.2, 0.5, 1.0))
@@ -62,6 +62,9 @@ class Swarm:
         self.broken: list[str] = []
         self.did: Counter[str] = Counter()
         self.clocks_differ = rng.random() < 0.5
+        self.has_cookies = has_cookies
+        """Do some writes come after tokens that applications carry about?"""
+        self.cookies: list[str] = []
 
     def play(self) -> list[str]:
         rng, world = self.rng, self.world
@@ -89,7 +92,8 @@ class Swarm:
         except LocalError:
             self.did["open refused"] += 1
             return
-        draft = node.up.draft(bucket, node.now)
+        cookie = self._cookie(node) if self.has_cookies else None
+        draft = node.up.draft(bucket, node.now, cookie)
         adds = []
         for _ in range(self.rng.choice((1, 1, 1, 2, 5))):
             key = self.rng.choice(_KEYS)
@@ -115,9 +119,28 @@ class Swarm:
             self.world.touched(node)
         if was_empty:
             return
+        if cookie is not None and written.hlc <= cookie.hlc:
+            self.broken.append(f"{node.name}: {written} came after {cookie}")
+        self.cookies.append(node.up.token_of(written))
         if bucket == "counts":
             self.adds.setdefault((written.origin, written.index), []).extend(adds)
         self.pending.append((node, node.life, written))
+
+    def _cookie(self, node: Node) -> Token | None:
+        """What some application has seen somewhere; now and then it waits for that here."""
+        if not self.cookies or self.rng.random() < 0.5:
+            return None
+        text = self.rng.choice((self.cookies[-1], self.rng.choice(self.cookies)))
+        try:
+            token = node.up.parse_token(text, node.now)
+        except TokenError:
+            self.did["cookie refused"] += 1
+            return None
+        if self.rng.random() < 0.5 and not node.up.seek_token(token, node.now):
+            self.did["sought"] += 1
+            self.world.touched(node)
+        self.did["cookie"] += 1
+        return token
 
     def _operation(self, bucket: str, key: str) -> tuple[Callable[..., object], int]:
         rng = self.rng
@@ -257,6 +280,7 @@ class Swarm:
                 self.broken.append(f"{bucket}: fingerprints differ")
         self._check_counts(nodes)
         self._check_acked(nodes)
+        self._check_all_seen(nodes)
 
     def _check_counts(self, nodes: list[Node]) -> None:
         for node in nodes:
@@ -273,6 +297,14 @@ class Swarm:
                 value = node.up.replicas["counts"].counter(key, node.now.wall_ms)
                 if value != expected[key]:
                     self.broken.append(f"{node.name}: {key} is {value}, not {expected[key]}")
+
+    def _check_all_seen(self, nodes: list[Node]) -> None:
+        """Whoever has the same has seen the same."""
+        for node in nodes:
+            for other in nodes:
+                token = other.up.parse_token(node.up.token(node.now), other.now)
+                if not other.up.is_satisfied(token):
+                    self.broken.append(f"{other.name} lacks what {node.name} has seen")
 
     def _check_acked(self, nodes: list[Node]) -> None:
         for node in nodes:

@@ -17,3 +17,11 @@ def test_a_swarm_agrees_when_its_faults_end(seed: int) -> None:
     swarm = Swarm(seed)
     assert swarm.play() == []
     assert swarm.did["write"] > 20
+
+
+@pytest.mark.parametrize("seed", range(1000, 1012))
+def test_a_swarm_of_cookies(seed: int) -> None:
+    """Writes that come after tokens of other peers' are stamped above them, and all else holds."""
+    swarm = Swarm(seed, has_cookies=True)
+    assert swarm.play() == []
+    assert swarm.did["cookie"] + swarm.did["cookie refused"] > 10
