@@ -5,6 +5,7 @@ Independent of gossipsync: participants own keys and overwrite them; only the ne
 makes an earlier one needless; a message carries so many deltas and no more. Three ways to choose them:
 
 - precise: any key on which the two differ, oldest writes first;
+- newest: any key on which the two differ, newest writes first (which a log without gaps cannot do);
 - depth: of each participant in the order of versions, whoever has most to give first (scuttle-depth);
 - breadth: of each participant in the order of versions, one of each in turn (scuttle-breadth).
 
@@ -21,7 +22,8 @@ from bisect import bisect_right
 
 import numpy as np
 
-ORDERS = ("precise", "depth", "breadth")
+ORDERS = ("precise", "newest", "depth", "breadth")
+_EXACT = ("precise", "newest")
 OVERLOAD = (15, 75)
 END = 135
 CUT, MORE, WAY = 0.75, 0.01, 0.5
@@ -56,7 +58,7 @@ class Mesh:
     def send(self, source: int, target: int) -> bool:
         """One message; True if not all fitted."""
         theirs = self.versions[target]
-        if self.order == "precise":
+        if self.order in _EXACT:
             lacking = self.versions[source] > theirs
         else:
             lacking = self.versions[source] > theirs.max(axis=1)[:, None]
@@ -68,9 +70,10 @@ class Mesh:
         return len(owners) > self.room
 
     def _chosen(self, owners: np.ndarray, versions: np.ndarray) -> np.ndarray:
-        if self.order == "precise":
-            written = [self.times[o][v] for o, v in zip(owners, versions, strict=True)]
-            return np.lexsort((self.rng.random(len(owners)), written))
+        if self.order in _EXACT:
+            written = np.array([self.times[o][v] for o, v in zip(owners, versions, strict=True)])
+            first = written if self.order == "precise" else -written
+            return np.lexsort((self.rng.random(len(owners)), first))
         luck = self.rng.random(self.size)[owners]
         by_owner = np.lexsort((versions, owners))
         first = np.searchsorted(owners[by_owner], owners[by_owner])

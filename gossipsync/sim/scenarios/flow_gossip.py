@@ -6,7 +6,7 @@ Here each direction of a link carries 2,000 bytes a second and a delta has 2,000
 
 How to read it: `lag_p50_s` and `lag_max_s` are the ages of the oldest update that the median and the worst peer lack when
 writing ends, `lag_half_way_s` the worst at half time. Where the end is about twice half time, the mesh diverges: what arrives late
-makes what follows later still. Compare `ordering` depth, breadth and mixed; `flow-gossip-controlled` has the same
+makes what follows later still. Compare `ordering` depth, breadth, mixed and precise; `flow-gossip-controlled` has the same
 with writers that slow down; `sims/flow_model.py` is the paper's own setting, precise reconciliation included.
 """
 
@@ -29,7 +29,7 @@ OPTIONS = {
 }
 SWEEP = {
     "rate": (2.0, 5.0, 10.0, 20.0, 40.0),
-    "ordering": ("mixed", "depth", "breadth"),
+    "ordering": ("mixed", "precise", "depth", "breadth"),
     "seed": (1, 2),
 }
 
