@@ -49,11 +49,12 @@ HELP: Final = {
     "ack": "What writers wait for: self, a number, majority, all, zones or mixed.",
     "push": "on or off.",
     "membership": "on: presence is gossiped; off: a directory.",
+    "start": "With membership on: warm or cold (only seeds are known).",
     "warmup": "From the start to the first write.",
     "quiet": "When faults and writes end.",
     "until": "converged, or how long to run.",
 }
-_WORDS: Final = frozenset({"workload", "spread", "ordering", "membership", "ack"})
+_WORDS: Final = frozenset({"workload", "spread", "ordering", "membership", "start", "ack"})
 _SPANS: Final = frozenset({"interval", "latency", "warmup", "quiet", "until"})
 _WHOLE: Final = frozenset(
     {"peers", "seed", "updates", "writers", "value_bytes", "fanout", "budget", "bandwidth"}

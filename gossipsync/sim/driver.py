@@ -105,8 +105,8 @@ class Driver:
 
     # -- life ------------------------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Run a peer on this machine's store."""
+    def load(self) -> Peer:
+        """Make a peer on this machine's store; it neither talks nor answers before `start`."""
         self.run += 1
         self.world.trace.note(self.world.now_s, self.number, "start", self.run)
         now = self.now()
@@ -123,9 +123,14 @@ class Driver:
             directory=self.directory,
         )
         self._incoming = None
+        return self.peer
+
+    def start(self) -> None:
+        """Run the machine's peer."""
+        peer = self.load() if self.peer is None else self.peer
         self.network.listen(self.address, self)
         if self.config.seeds:
-            self.peer.handle_seeds(self.config.seeds, now)
+            peer.handle_seeds(self.config.seeds, self.now())
         self.pump()
 
     def crash(self) -> None:
@@ -187,7 +192,7 @@ class Driver:
         return seen
 
     def received(self, end: End, data: bytes) -> None:
-        """A frame has come."""
+        """Frames have come."""
         assert self.peer is not None, "a stopped peer has no open ends"
         self.world.trace.note(self.world.now_s, self.number, "data", end.other.host.number, data)
         self.peer.receive_data(end.link, data, self.now())
@@ -246,10 +251,11 @@ class Driver:
         has_changed = is_settled = False
         while not is_settled:
             is_settled = True
+            outgoing: dict[LinkId, list[bytes]] = {}
             for effect in peer.drain():
                 match effect:
                     case Send(link, data):
-                        self._send(peer, link, data)
+                        outgoing.setdefault(link, []).append(data)
                     case Tell(buckets):
                         has_changed |= bool(buckets)
                         is_settled &= not self.waits
@@ -258,27 +264,33 @@ class Driver:
                     case Dial(address, _):
                         self.network.dial(self, address)
                     case HangUp(link, reason):
+                        self._send(peer, link, outgoing.pop(link, []))
                         self._hang_up(peer, link, reason)
                         is_settled = False
                     case Emit(event):
                         self.watcher.happened(self, event)
+            for link, frames in outgoing.items():
+                self._send(peer, link, frames)
             if not is_settled and self.waits:
                 self.waits = [wait for wait in self.waits if not wait(peer)]
         self._arm()
         # A vector also moves when own writes are sealed, which nobody is told of.
-        if has_changed or peer.digest != self._digest:
-            self._digest = peer.digest
+        digest = peer.digest
+        if has_changed or digest != self._digest:
+            self._digest = digest
             self.watcher.changed(self)
 
-    def _send(self, peer: Peer, link: LinkId, data: bytes) -> None:
+    def _send(self, peer: Peer, link: LinkId, frames: list[bytes]) -> None:
         end = self._ends.get(link)
-        if end is None:
+        if end is None or not frames:
             return
-        self.network.send(end, data)
-        if end.free_s <= self.world.now_s:
-            peer.handle_sent(link, len(data), self.now())
-        else:
-            self.world.at(end.free_s, self._sent, link, len(data), self.run)
+        for together in [[one] for one in frames] if self.network.is_slow else [frames]:
+            self.network.send(end, together)
+            size_bytes = sum(map(len, together))
+            if end.free_s <= self.world.now_s:
+                peer.handle_sent(link, size_bytes, self.now())
+            else:
+                self.world.at(end.free_s, self._sent, link, size_bytes, self.run)
 
     def _sent(self, link: LinkId, size_bytes: int, run: int) -> None:
         if self.peer is not None and run == self.run:

@@ -62,7 +62,7 @@ def boast(message: Message, randomness: Randomness) -> Message:
             more = ((bucket, origin, index + 1) for bucket, origin, index in message.lines)
             return Stored(tuple(lines if randomness.chance(0.5) else more))
         case Known():
-            rows = tuple((key, (1 << 63) - 1) for key, _ in message.rows)
+            rows = tuple(row[:8] + b"\x7f" + bytes([255] * 7) for row in message.rows)
             return evolve(message, members=_MANY, rows=rows)
         case _:
             return message
@@ -110,7 +110,7 @@ def babble(randomness: Randomness) -> Message:
         Stored(tuple(("data", origin, _MANY) for origin in origins)),
         Presences(origins),
         Credentials(origins),
-        Known(_MANY, randomness.chance(0.5), ((bytes(8), number),)),
+        Known(_MANY, randomness.chance(0.5), (bytes(8) + number.to_bytes(8, "big"),)),
         Seek(((bytes(8), True),), None),
         Seek((), bytes(32)),
         Page(origins),

@@ -46,6 +46,11 @@ class Conditions:
     bytes_per_s: float | None = None
     """Bandwidth of each direction of each link; None: as much as anybody wants."""
 
+    @property
+    def may_hit_frames(self) -> bool:
+        """Does one frame fare otherwise than the next?"""
+        return bool(self.loss or self.drops or self.duplicates or self.reorders or self.bytes_per_s)
+
 
 class Host(Protocol):
     """Who sits at the end of a link."""
@@ -69,7 +74,7 @@ class Host(Protocol):
         ...
 
     def received(self, end: End, data: bytes) -> None:
-        """A frame has come."""
+        """Frames have come."""
         ...
 
     def unlinked(self, end: End, reason: str) -> None:
@@ -210,16 +215,24 @@ class Network:
 
     # -- links -----------------------------------------------------------------------------------------------
 
-    def send(self, end: End, data: bytes) -> None:
-        """Put frames on their way."""
-        if not end.host.is_rogue:
-            self._send(end, data)
-            return
-        for altered in end.host.altered(data, end.other.host.number):
-            self._send(end, altered)
+    @property
+    def is_slow(self) -> bool:
+        """Does one frame leave after the other?"""
+        return self.conditions.bytes_per_s is not None
 
-    def _send(self, end: End, data: bytes) -> None:
-        self.frames += 1
+    def send(self, end: End, frames: list[bytes]) -> None:
+        """Put frames on their way: in one piece, as a stream carries what is written at once, unless single frames may be hit."""
+        if end.host.is_rogue:
+            target = end.other.host.number
+            frames = [altered for data in frames for altered in end.host.altered(data, target)]
+        if self.conditions.may_hit_frames:
+            for data in frames:
+                self._send(end, data)
+        else:
+            self._send(end, b"".join(frames), len(frames))
+
+    def _send(self, end: End, data: bytes, frames: int = 1) -> None:
+        self.frames += frames
         self.bytes += len(data)
         conditions, world, randomness = self.conditions, self._world, self._randomness
         if end.is_broken or not self.reaches(end.host.number, end.other.host.number):

@@ -18,6 +18,7 @@ MAX_PEERS: Final = 50_000
 ORDERINGS: Final = ("mixed", "depth", "breadth", "precise")
 WORKLOADS: Final = ("burst", "poisson", "sessions", "hot", "counters")
 MEMBERSHIPS: Final = ("off", "on")
+STARTS: Final = ("warm", "cold")
 MIXED_ACKS: Final = "mixed"
 """Each write draws its own level."""
 _SHARES: Final = ("loss", "drops", "duplicates", "reorders", "rogues")
@@ -78,6 +79,8 @@ class Options:
     push: bool = False
     membership: str = "off"
     """"off": everybody reads one directory; "on": presence is gossiped, from a few seeds on."""
+    start: str = "warm"
+    """With membership "on": "warm": a mesh in operation, in which all know each other's presence; "cold": everybody knows the seeds alone."""
     warmup: float | None = None
     """Seconds from the start to the first write; None: as long as links and members need to be known."""
     quiet: float | None = None
@@ -192,6 +195,7 @@ class Options:
             "ordering": ORDERINGS,
             "workload": WORKLOADS,
             "membership": MEMBERSHIPS,
+            "start": STARTS,
             "spread": tuple(SPREADS),
         }
         faults = [

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gossipsync.core import Limits, PeerConfig
+from gossipsync.sim.acquaintance import acquaint
 from gossipsync.sim.clocks import Clock
 from gossipsync.sim.driver import Driver
 from gossipsync.sim.faults import Faults
@@ -114,6 +115,8 @@ class Simulation:
         for driver in self.drivers:
             if self.roster is not None:
                 self.roster.add(driver.identity.peer, driver.address)
+        if self.options.membership == "on" and self.options.start == "warm":
+            acquaint(self.drivers)
         for driver in self.drivers:
             is_stepwise = self.options.membership == "on"
             self.world.after(

@@ -65,6 +65,7 @@ def drawn(seed: int) -> Options:
         ordering=randomness.pick(("mixed", "depth", "breadth")),
         push=randomness.chance(0.5),
         membership="on" if randomness.chance(0.5) else "off",
+        start=randomness.pick(("warm", "cold")),
         quiet=quiet,
     )
     return world.replaced(

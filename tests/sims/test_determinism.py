@@ -18,6 +18,7 @@ WORLD = {
     "rate": 10.0,
     "push": True,
     "membership": "on",
+    "start": "cold",
     "spread": "wan",
     "loss": 0.1,
     "crashes": 3.0,

@@ -170,7 +170,14 @@ MESSAGES: dict[str, messages.Message] = {
     "stored": messages.Stored((("values", ORIGIN, 2),)),
     "presences": messages.Presences((b"presence",)),
     "credentials": messages.Credentials((b"certificate",)),
-    "known": messages.Known(40, False, ((PEER[:8], START_MS), (bytes(8), START_MS + 1))),
+    "known": messages.Known(
+        40,
+        False,
+        (
+            PEER[:8] + START_MS.to_bytes(8, "big"),
+            bytes(8) + (START_MS + 1).to_bytes(8, "big"),
+        ),
+    ),
     "seek": messages.Seek(((PEER[:8], True), (bytes(8), False)), None),
     "seek a page": messages.Seek((), bytes(32)),
     "page": messages.Page((b"presence",)),

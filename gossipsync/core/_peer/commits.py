@@ -83,6 +83,8 @@ class Commits:
 
     def seal(self, *, everything: bool = False) -> None:
         """Sign what is due and hand it to the store."""
+        if self._sealer.is_empty():
+            return
         ctx = self._ctx
         now_s, idle = ctx.now.mono_s, self._under_way is None
         while buckets := self._sealer.buckets_due(now_s, idle=idle, everything=everything):
@@ -149,6 +151,8 @@ class Commits:
 
     def next_deadline(self) -> float | None:
         """When to seal, or to try the store again."""
+        if self._retry_s is None and self._sealer.is_empty():
+            return None  # the common case, asked after every message
         due_s = self._sealer.due_s(idle=self._under_way is None)
         return min(
             (moment for moment in (due_s, self._retry_s) if moment is not None), default=None
@@ -262,6 +266,8 @@ class Commits:
 
     def flush(self) -> None:
         """Send what is fresh, many bundles a message; one encoding serves all links that get the same."""
+        if not self._pushes:
+            return
         ctx = self._ctx
         encoded: dict[tuple[int, ...], bytes] = {}
         pushes, self._pushes = self._pushes, {}
@@ -275,7 +281,7 @@ class Commits:
                 name = tuple(map(id, part))
                 if name not in encoded:
                     encoded[name] = encode_message(Push(tuple(part)))
-                ctx.send_payload(link, encoded[name], "Push")
+                ctx.send_payload(link, encoded[name], Push)
 
 
 def _parts(datas: list[bytes]) -> list[list[bytes]]:

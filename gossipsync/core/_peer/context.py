@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable
+from typing import Final, get_args
 
 from attrs import define, field
 
@@ -28,6 +29,9 @@ from gossipsync.core.replication.replica import Replica
 from gossipsync.core.replication.tokens import NAME_BITS, LineName, line_name, shortened
 from gossipsync.core.wire.framing import FrameReader, frame
 from gossipsync.core.wire.messages import Credentials, Message, encode_message
+
+_SENT: Final = {kind: f"sent_{kind.__name__.lower()}_bytes" for kind in get_args(Message)}
+"""The counter of each kind of message."""
 
 
 @define(eq=False)
@@ -189,16 +193,17 @@ class Context:
 
     def send(self, link: Link, message: Message) -> None:
         """Hand a message to a link."""
-        self.send_payload(link, encode_message(message), type(message).__name__)
+        self.send_payload(link, encode_message(message), type(message))
 
-    def send_payload(self, link: Link, payload: bytes, kind: str) -> None:
+    def send_payload(self, link: Link, payload: bytes, kind: type[Message]) -> None:
         """Hand an encoded message to a link."""
         if link.is_closing:
             return
         data = frame(payload)
-        link.queue(len(data), self.now.mono_s)
-        self.traffic["sent_bytes"] += len(data)
-        self.traffic[f"sent_{kind.lower()}_bytes"] += len(data)
+        size = len(data)
+        link.queue(size, self.now.mono_s)
+        self.traffic["sent_bytes"] += size
+        self.traffic[_SENT[kind]] += size
         self.effects.append(Send(link.id, data))
 
     def refuse(self, link: Link | None, reason: Reason, detail: str) -> None:

@@ -108,6 +108,8 @@ class Exchanges:
 
     def timed_out(self, link: Link) -> bool:
         """Has this link left an exchange unanswered, with nothing heard since?"""
+        if not link.exchanges:
+            return False
         patience = max(PATIENCE, PATIENCE * self._ctx.config.gossip_interval_s)
         late = [
             number

@@ -31,6 +31,8 @@ from gossipsync.core.wire.messages import (
 _LEAST_ROUNDS: Final = 4
 """Rounds for which a presence is named, at least; else log2 of the members, which reaches nearly all of them."""
 _PAGE_BATCHES: Final = 4
+_NEWEST: Final = b"\xff" * 16
+"""No less than any row: nobody is told of itself."""
 _INTRODUCED: Final = 16
 """Members named to somebody for whom there is no link left."""
 
@@ -41,7 +43,7 @@ class Hearsay:
 
     _ctx: Context
     _introductions: Introductions
-    _asked: dict[bytes, int] = field(factory=dict)
+    _asked: dict[bytes, WireKnown] = field(factory=dict)
     _asked_s: float = 0.0
     _reading: LinkId | None = None
     """The link whose member's table we read."""
@@ -49,8 +51,8 @@ class Hearsay:
     def open(self, link: Link) -> None:
         """Begin: name whom we have heard of lately."""
         if self._ctx.directory is None:
-            rows = tuple(self._recent().items()) if self._ctx.is_sparse else ()
-            self._ctx.send(link, Known(self._ctx.mesh_size, False, rows))
+            rows = self._recent() if self._ctx.is_sparse else ()
+            self._ctx.send(link, Known(self._ctx.mesh_size, False, tuple(rows)))
 
     def receive(self, link: Link, message: Known | Seek | Page) -> None:
         """One step of naming, asking and reading."""
@@ -62,12 +64,11 @@ class Hearsay:
             case Page():
                 self.on_page(link, message)
 
-    def _recent(self) -> dict[bytes, int]:
+    def _recent(self) -> list[WireKnown]:
         ctx = self._ctx
         rounds = max(_LEAST_ROUNDS, ctx.mesh_size.bit_length())
         since_s = ctx.now.mono_s - rounds * ctx.config.gossip_interval_s
-        fresh = ctx.members.changed_within(since_s, ctx.config.limits.known_rows)
-        return {presence.peer[:SHORT_KEY_BYTES]: presence.stamp for presence in fresh}
+        return ctx.members.rows_since(since_s, ctx.config.limits.known_rows)
 
     def on_known(self, link: Link, message: Known) -> None:
         """Somebody names whom it has heard of: ask for what we lack, and name what it did not."""
@@ -75,25 +76,23 @@ class Hearsay:
         if len(message.rows) > ctx.config.limits.known_rows:
             ctx.refuse(link, Reason.OVERSIZE, "names too many at once")
             return
-        stamp_of = ctx.members.stamp_of
-        own = ctx.peer_id[:SHORT_KEY_BYTES]
         asked = self._under_way()
         lacking = [
-            short
-            for short, stamp in message.rows
-            if stamp > stamp_of(short) and stamp > asked.get(short, 0) and short != own
+            row
+            for row in ctx.members.lacking(message.rows)
+            if row > asked.get(row[:SHORT_KEY_BYTES], b"")
         ]
         if _is_far_behind(ctx.mesh_size, message.members) and self._reading is None:
             self._reading = link.id
             ctx.send(link, Seek((), b""))
         elif lacking and self._reading is None:  # what is being read will bring most of it
-            stamps = dict(message.rows)
-            asked.update((short, stamps[short]) for short in lacking)
-            ctx.send(link, Seek(tuple((short, self._needs(short)) for short in lacking), None))
+            sought = {row[:SHORT_KEY_BYTES]: row for row in lacking}
+            asked.update(sought)
+            ctx.send(link, Seek(tuple((short, self._needs(short)) for short in sought), None))
         if not message.is_answer:
             self._answer(link, message)
 
-    def _under_way(self) -> dict[bytes, int]:
+    def _under_way(self) -> dict[bytes, WireKnown]:
         """What was asked for so lately that the answer may be on its way: asking twice would fetch it twice."""
         now_s, patience_s = self._ctx.now.mono_s, self._ctx.config.gossip_interval_s
         if now_s - self._asked_s > patience_s:
@@ -106,14 +105,15 @@ class Hearsay:
 
     def _answer(self, link: Link, message: Known) -> None:
         ctx = self._ctx
-        named = dict(message.rows)
         news: tuple[WireKnown, ...] = ()
         if ctx.is_sparse:
-            news = tuple(
-                (short, stamp)
-                for short, stamp in self._recent().items()
-                if stamp > named.get(short, 0) and short != link.peer[:SHORT_KEY_BYTES]
-            )
+            named = set(message.rows)
+            fresh = [row for row in self._recent() if row not in named]
+            if fresh:
+                # Of whom it named with a newer stamp we have nothing to say.
+                stamps = {row[:SHORT_KEY_BYTES]: row for row in message.rows}
+                stamps[link.peer[:SHORT_KEY_BYTES]] = _NEWEST
+                news = tuple(row for row in fresh if row > stamps.get(row[:SHORT_KEY_BYTES], b""))
         if news or _is_far_behind(message.members, ctx.mesh_size):
             ctx.send(link, Known(ctx.mesh_size, True, news))
 

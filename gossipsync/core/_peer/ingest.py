@@ -52,12 +52,12 @@ class Ingest:
         """One bundle as received, then those that were waiting for it."""
         outcome = self._admission.admit(data, self._ctx.now.wall_ms)
         while isinstance(outcome, Admitted):
-            key = self.apply(outcome, link.peer, data)
+            key = self.apply(outcome, link.peer)
             if is_fresh:
                 self._ctx.lags_s.append(
                     abs(self._ctx.now.wall_ms - hlc_ms(outcome.bundle.header.log_hlc)) / 1000
                 )
-                self._relay(link, outcome.bundle.header.origin, data)
+                self._relay(link, outcome.bundle.header.origin, outcome.data)
             early = self._ctx.fetcher.take_early(key)
             if early is None:
                 return
@@ -65,9 +65,7 @@ class Ingest:
             outcome = self._admission.admit(data, self._ctx.now.wall_ms)
         self._refused(link, data, outcome, is_fresh=is_fresh)
 
-    def apply(
-        self, admitted: Admitted, sender: PeerId, data: bytes, *, is_stored: bool = False
-    ) -> LineKey:
+    def apply(self, admitted: Admitted, sender: PeerId, *, is_stored: bool = False) -> LineKey:
         """Merge a verified bundle, keep it, and move its line and our clock."""
         ctx, bundle = self._ctx, admitted.bundle
         header = bundle.header
@@ -79,7 +77,7 @@ class Ingest:
         ctx.logs.append(bundle, sender)
         ctx.clock.fold(header.log_hlc)
         if not is_stored:
-            ctx.store.append(header.bucket, header.origin, header.index, data)
+            ctx.store.append(header.bucket, header.origin, header.index, admitted.data)
             self._applied(key)
         self._moved(key, header.index)
         return key
@@ -88,8 +86,7 @@ class Ingest:
         ctx = self._ctx
         ctx.fetcher.moved(key)
         for link in ctx.links.values():
-            goal = link.goals.get(key)
-            if goal is not None and goal <= index:
+            if link.goals and link.goals.get(key, index + 1) <= index:
                 del link.goals[key]
         ctx.moved(key[0])
 

@@ -7,6 +7,7 @@ network's authority has certified that peer.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 from attrs import define
@@ -25,6 +26,8 @@ from gossipsync.core.model.ids import PeerId, epoch_of, peer_text
 from gossipsync.core.model.reasons import Reason
 from gossipsync.core.wire.messages import Credentials, Presences
 
+_REMEMBERED: Final = 4096
+"""Names and certificates kept for all peers of a process, at most 12 kB each."""
 GREETING_BATCHES: Final = 8
 """A new link may carry this many batches of presence at once."""
 
@@ -38,7 +41,9 @@ class Introductions:
     _put_head: Callable[[str, bytes | None], None]
     addresses: tuple[str, ...] = ()
     """What others may dial."""
-    _next_s: float = 0.0
+    _signed_s: float = 0.0
+    _pause: float = 1.0
+    """Refresh intervals from one renewal to the next. The first is shorter, by the key, lest those who started together renew together for ever."""
     _own: Presence | None = None
 
     def start(self, credential: bytes) -> None:
@@ -47,6 +52,7 @@ class Introductions:
             self.keep_credential(credential)
         self.addresses = self._ctx.config.addresses
         self.renew()
+        self._pause = int.from_bytes(self._ctx.peer_id[:2], "big") / (1 << 16)
 
     def set_addresses(self, addresses: tuple[str, ...]) -> None:
         """What others may dial has become known."""
@@ -66,8 +72,10 @@ class Introductions:
 
     def renew_if_due(self) -> None:
         """Sign a newer presence where the last is old enough."""
-        if self._ctx.now.mono_s >= self._next_s:
+        ctx = self._ctx
+        if ctx.now.mono_s >= self._signed_s + self._pause * ctx.refresh_s:
             self.renew(self._standing.stance)
+            self._pause = 1.0
 
     def renew(self, stance: Stance = Stance.UP) -> None:
         """Sign a newer presence of our own, unless a directory speaks for us."""
@@ -89,7 +97,7 @@ class Introductions:
             sign=ctx.sign,
         )
         ctx.members.own(self._own, ctx.now.mono_s)
-        self._next_s = ctx.now.mono_s + ctx.refresh_s
+        self._signed_s = ctx.now.mono_s
 
     def tell(self, link: Link, batches: int = 1) -> None:
         """What changed since this link was last told, oldest first, within a byte budget.
@@ -155,12 +163,12 @@ class Introductions:
             ctx.refuse(link, Reason.OVERSIZE, "a presence")
             return
         try:
-            presence, body, signature = parse_presence(data, ctx.config.network)
+            presence, signed, signature = parse_presence(data, ctx.config.network)
         except strict.MalformedError as error:
             ctx.refuse(link, Reason.MALFORMED, str(error))
             return
         if presence.peer == ctx.peer_id:
-            self._heard_of_self(presence, body, signature)
+            self._heard_of_self(presence, signed, signature)
             return
         if not ctx.members.is_news(presence):
             return
@@ -169,7 +177,7 @@ class Introductions:
                 link, Reason.NO_CREDENTIAL, "a presence of somebody who has shown no certificate"
             )
             return
-        if not is_genuine(presence, body, signature, ctx.verifier):
+        if not is_genuine(presence, signed, signature, ctx.verifier):
             ctx.refuse(link, Reason.SIGNATURE, "a presence not signed by its peer")
             return
         former = ctx.members.find(presence.peer)
@@ -178,20 +186,23 @@ class Introductions:
         if member is None:
             ctx.refuse(link, Reason.LIMIT, "too many members")
             return
-        ctx.judge(member)
-        if link is not None and (known is None or _lasting(known) != _lasting(presence)):
+        if known is None or member.state != "alive" or presence.stance is not Stance.UP:
+            ctx.judge(member)  # else it was alive and is so all the more
+        if link is not None and (known is None or not _lasts(known, presence)):
             is_gone = presence.stance is Stance.LEFT
-            self._put_head(f"presence/{peer_text(presence.peer)}", None if is_gone else data)
+            self._put_head(
+                _head_name("presence", presence.peer), None if is_gone else presence.data
+            )
             if presence.stance is not Stance.UP or (known is None and not ctx.is_sparse):
                 self._spread(link, presence)
 
-    def _heard_of_self(self, presence: Presence, body: bytes, signature: bytes) -> None:
+    def _heard_of_self(self, presence: Presence, signed: bytes, signature: bytes) -> None:
         """An earlier start of ours, with a clock further ahead: go on above it, or others keep the old word."""
         if (
             self._own is not None
             and presence.stamp >= self._own.stamp
             and presence.data != self._own.data
-        ) and is_genuine(presence, body, signature, self._ctx.verifier):
+        ) and is_genuine(presence, signed, signature, self._ctx.verifier):
             self._own = presence
             self.renew(self._standing.stance)
 
@@ -225,8 +236,9 @@ class Introductions:
             return None
         if known is None and len(ctx.credentials) >= limits.members:
             return Reason.LIMIT
-        ctx.credentials[peer] = (der, capability)
-        self._put_head(f"credential/{peer_text(peer)}", der)
+        shared = _shared(der)
+        ctx.credentials[peer] = (shared, capability)
+        self._put_head(_head_name("credential", peer), shared)
         return None
 
     def load_head(self, name: str, value: bytes) -> None:
@@ -239,6 +251,23 @@ class Introductions:
             self._take_presence(None, value)
 
 
-def _lasting(presence: Presence) -> tuple[object, ...]:
-    """What is worth storing again when it changes: all but the stamp."""
-    return (presence.epoch, presence.stance, presence.name, presence.addresses, presence.zone)
+def _lasts(known: Presence, fresh: Presence) -> bool:
+    """Is nothing new in it that is worth storing: all but the stamp?"""
+    return (
+        known.epoch == fresh.epoch
+        and known.stance is fresh.stance
+        and known.addresses == fresh.addresses
+        and known.name == fresh.name
+        and known.zone == fresh.zone
+    )
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _head_name(kind: str, peer: PeerId) -> str:
+    return f"{kind}/{peer_text(peer)}"
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _shared(der: bytes) -> bytes:
+    """The first of equal certificates: peers of one process keep it once."""
+    return der

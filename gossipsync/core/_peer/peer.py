@@ -149,7 +149,7 @@ class Peer:
             if isinstance(outcome, Refusal):
                 what = f"bundle {index} of {bucket!r} by {peer_text(peer_of(origin))}"
                 raise StoreCorruptError(unsound(ctx.store.place, what, outcome))
-            self._commits.loaded(self._ingest.apply(outcome, ctx.peer_id, data, is_stored=True))
+            self._commits.loaded(self._ingest.apply(outcome, ctx.peer_id, is_stored=True))
         ctx.changed_buckets.clear()
 
     def _open_epoch(self) -> None:
@@ -391,7 +391,7 @@ class Peer:
             due_ms = replica.next_sweep_ms()
             if due_ms is not None:
                 moments.append(ctx.now.mono_s + max(0, due_ms - ctx.now.wall_ms) / 1000)
-        return min(moment for moment in moments if moment is not None)
+        return min([moment for moment in moments if moment is not None])
 
     @property
     def is_idle(self) -> bool:

@@ -91,8 +91,9 @@ class Rounds:
         """Look at everybody; in a large mesh at those whose silence may have lasted long enough."""
         ctx = self._ctx
         members = ctx.members
-        again_s = max(ctx.config.gossip_interval_s, ctx.refresh_s / 4)
-        for member in members.due(ctx.now.mono_s, again_s) if ctx.is_sparse else members:
+        refresh = ctx.refresh_s
+        again_s = max(ctx.config.gossip_interval_s, refresh / 4)
+        for member in members.due(ctx.now.mono_s, refresh, again_s) if ctx.is_sparse else members:
             ctx.judge(member)
 
     def _gossip(self) -> None:
@@ -130,12 +131,13 @@ class Rounds:
 
     def _drop_dead_links(self) -> None:
         ctx = self._ctx
+        heard_s = ctx.now.mono_s - _SILENT_S * max(1.0, ctx.config.gossip_interval_s)
         for link in list(ctx.links.values()):
             if self._exchanges.timed_out(link):
                 ctx.hang_up(link, "unresponsive")
             elif link.is_transient and not link.exchanges and self._is_surplus(link):
                 ctx.hang_up(link, "surplus")
-            elif ctx.now.mono_s - link.heard_s > _SILENT_S * max(1.0, ctx.config.gossip_interval_s):
+            elif link.heard_s < heard_s:
                 self._exchanges.start(link)
 
     def _is_surplus(self, link: Link) -> bool:

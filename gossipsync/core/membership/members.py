@@ -7,14 +7,14 @@ Invariant: of one peer's presence data the newest stamp is kept, and never an ol
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from heapq import heappush, heapreplace
 from itertools import islice
 from typing import Final
 
 from attrs import define
 
-from gossipsync.core.membership.presence import Presence, Stance
+from gossipsync.core.membership.presence import SHORT_BYTES, Presence, Stance
 from gossipsync.core.model.ids import PeerId
 
 SUSPECT_AFTER: Final = 2.5
@@ -25,8 +25,6 @@ _REFRESH_SHARE: Final = 8
 """Members per second of refresh interval: keeps presence traffic level as the mesh grows."""
 _LEAST_REFRESH: Final = 2.0
 _PRESENT: Final = frozenset({"alive", "suspect"})
-SHORT_BYTES: Final = 8
-"""Bytes of a key by which peers name members to each other in passing."""
 
 
 def refresh_s(members: int, gossip_interval_s: float) -> float:
@@ -50,6 +48,12 @@ class Member:
     state: str = "alive"
     was_shown: bool = False
     """Has the application been told of its state?"""
+    changed: int = 0
+    """The presence change that brought its presence, by number."""
+    changed_s: float = 0.0
+    """When that was; monotonic."""
+    place: int = -1
+    """Where it stands in the list of those present; -1: not there."""
 
     @property
     def name(self) -> str:
@@ -82,13 +86,12 @@ class Members:
         self._limit = limit
         self._members: dict[PeerId, Member] = {}
         self._left = 0
-        self._recent: dict[PeerId, tuple[int, float, Presence]] = {}
-        self._stamps: dict[bytes, int] = {}
-        self._short: dict[bytes, PeerId] = {}
+        self._recent: dict[PeerId, Member] = {}
+        """Whose presence is known, ourselves included, in the order of its changes."""
+        self._short: dict[bytes, Member] = {}
         self._present: list[PeerId] = []
-        self._places: dict[PeerId, int] = {}
         self._due: list[tuple[float, PeerId]] = []
-        self._own: Presence | None = None
+        self._own: Member | None = None
         self.seq = 0
         """Presence changes so far."""
 
@@ -113,35 +116,38 @@ class Members:
         self._left += (state == "left") - (member.state == "left")
         member.state = state
         if state in _PRESENT:
-            self._arrive(member.peer)
+            self._arrive(member)
         else:
-            self._depart(member.peer)
+            self._depart(member)
 
-    def _arrive(self, peer: PeerId) -> None:
-        if peer not in self._places:
-            self._places[peer] = len(self._present)
-            self._present.append(peer)
+    def _arrive(self, member: Member) -> None:
+        if member.place < 0:
+            member.place = len(self._present)
+            self._present.append(member.peer)
 
-    def _depart(self, peer: PeerId) -> None:
-        place = self._places.pop(peer, None)
-        if place is None:
+    def _depart(self, member: Member) -> None:
+        if member.place < 0:
             return
         last = self._present.pop()
-        if last != peer:
-            self._present[place] = last
-            self._places[last] = place
+        if last != member.peer:
+            self._present[member.place] = last
+            self._members[last].place = member.place
+        member.place = -1
 
     @property
     def present(self) -> list[PeerId]:
         """Members that may be there: alive or suspect, in no order. Not to be changed."""
         return self._present
 
-    def due(self, now_s: float, again_s: float) -> Iterator[Member]:
-        """Members whose state may have changed by silence alone; each is asked for again after at most `again_s`."""
+    def due(self, now_s: float, refresh: float, again_s: float) -> Iterator[Member]:
+        """Members whose state may have changed by silence alone; each is looked at again after at most `again_s`."""
+        silent_s = now_s - SUSPECT_AFTER * refresh
         while self._due and self._due[0][0] <= now_s:
             _, peer = self._due[0]
             heapreplace(self._due, (now_s + again_s, peer))
-            yield self._members[peer]
+            member = self._members[peer]
+            if member.heard_s < silent_s or member.state != "alive" or not member.was_shown:
+                yield member
 
     def heard(self, peer: PeerId, now_s: float) -> Member | None:
         """A peer has shown itself on its own link. None where there is no room for another member."""
@@ -150,8 +156,8 @@ class Members:
             if len(self._members) >= self._limit:
                 return None
             member = self._members[peer] = Member(peer, now_s)
-            self._short[peer[:SHORT_BYTES]] = peer
-            self._arrive(peer)
+            self._short[peer[:SHORT_BYTES]] = member
+            self._arrive(member)
             heappush(self._due, (now_s, peer))
         member.heard_s = now_s
         member.was_lost = False
@@ -168,49 +174,57 @@ class Members:
         """Keep a verified presence. None where there is no room."""
         member = self.heard(presence.peer, now_s)
         if member is not None:
-            member.presence = presence
-            self._note(presence, now_s)
+            self._note(member, presence, now_s)
         return member
 
     def own(self, presence: Presence, now_s: float) -> None:
         """Our own newest presence, to be told like any other."""
-        self._own = presence
-        self._short[presence.peer[:SHORT_BYTES]] = presence.peer
-        self._note(presence, now_s)
+        if self._own is None:
+            self._own = self._short[presence.peer[:SHORT_BYTES]] = Member(presence.peer, now_s)
+        self._note(self._own, presence, now_s)
 
-    def _note(self, presence: Presence, now_s: float) -> None:
+    def _note(self, member: Member, presence: Presence, now_s: float) -> None:
         self.seq += 1
-        self._recent.pop(presence.peer, None)
-        self._recent[presence.peer] = (self.seq, now_s, presence)
-        self._stamps[presence.peer[:SHORT_BYTES]] = presence.stamp
+        member.presence, member.changed, member.changed_s = presence, self.seq, now_s
+        self._recent.pop(member.peer, None)
+        self._recent[member.peer] = member
 
     def presence_of(self, peer: PeerId) -> Presence | None:
         """A peer's presence, our own included."""
-        if self._own is not None and peer == self._own.peer:
-            return self._own
-        member = self._members.get(peer)
+        member = self._recent.get(peer)
         return None if member is None else member.presence
 
     def by_short(self, short: bytes) -> PeerId | None:
         """The peer whose key begins so."""
-        return self._short.get(short)
+        member = self._short.get(short)
+        return None if member is None else member.peer
 
-    def stamp_of(self, short: bytes) -> int:
-        """Stamp of the presence known of the peer whose key begins so; 0 for none."""
-        return self._stamps.get(short, 0)
+    def lacking(self, rows: Iterable[bytes]) -> list[bytes]:
+        """Those of the rows (see Presence.row) that tell of a presence newer than what is known."""
+        lacking = []
+        find = self._short.get
+        for row in rows:
+            member = find(row[:SHORT_BYTES])
+            if member is None or member.presence is None or row > member.presence.row:
+                lacking.append(row)
+        return lacking
 
-    def changed_within(self, since_s: float, limit: int) -> Iterator[Presence]:
-        """Presence that changed since a moment, newest first."""
-        for _, changed_s, presence in islice(reversed(self._recent.values()), limit):
-            if changed_s < since_s:
-                return
-            yield presence
+    def rows_since(self, since_s: float, limit: int) -> list[bytes]:
+        """Rows (see Presence.row) of presence that changed since a moment, newest first."""
+        rows: list[bytes] = []
+        for member in islice(reversed(self._recent.values()), limit):
+            if member.changed_s < since_s:
+                break
+            assert member.presence is not None, "only what has a presence is noted"
+            rows.append(member.presence.row)
+        return rows
 
     def from_key(self, after: bytes, room_bytes: int) -> list[Presence]:
         """Presence data in the order of their peers' keys behind `after`, at least one if there is any."""
         chosen: list[Presence] = []
         for peer in sorted(peer for peer in self._recent if peer > after):
-            presence = self._recent[peer][2]
+            presence = self._recent[peer].presence
+            assert presence is not None, "only what has a presence is noted"
             room_bytes -= len(presence.data)
             if room_bytes < 0 and chosen:
                 break
@@ -219,7 +233,8 @@ class Members:
 
     def changed_since(self, seq: int) -> Iterator[tuple[int, Presence]]:
         """(sequence number, presence) of what changed after `seq`, newest first."""
-        for changed, _, presence in reversed(self._recent.values()):
-            if changed <= seq:
+        for member in reversed(self._recent.values()):
+            if member.changed <= seq:
                 return
-            yield changed, presence
+            assert member.presence is not None, "only what has a presence is noted"
+            yield member.changed, member.presence

@@ -24,6 +24,9 @@ from gossipsync.core.ports import Sign, Verifier
 
 FORMAT: Final = 1
 _DOMAIN: Final = b"gossipsync presence v1"
+SHORT_BYTES: Final = 8
+"""Bytes of a key by which peers name members to each other in passing."""
+_STAMP_BYTES: Final = 8
 _MAX_ADDRESSES: Final = 8
 _MAX_TEXT: Final = 128
 _NOTHING_MORE: Final[dict[str, object]] = {}
@@ -58,10 +61,16 @@ class Presence:
     version: str
     data: bytes
     """The datum as signed, to pass on."""
+    row: bytes
+    """What names this very datum in passing: the first bytes of the key, then the stamp; 16 bytes, and of one peer's the greatest is the newest."""
 
 
 def _signed(body: bytes) -> bytes:
     return _DOMAIN + len(body).to_bytes(8, "big") + body
+
+
+def _row(peer: bytes, stamp: int) -> bytes:
+    return peer[:SHORT_BYTES] + stamp.to_bytes(_STAMP_BYTES, "big")
 
 
 def make_presence(
@@ -94,13 +103,22 @@ def make_presence(
     body = strict.encode(parts)
     data = strict.encode((body, sign(_signed(body))))
     return Presence(
-        peer, stamp, epoch, stance, name, addresses[:_MAX_ADDRESSES], zone, version, data
+        peer,
+        stamp,
+        epoch,
+        stance,
+        name,
+        addresses[:_MAX_ADDRESSES],
+        zone,
+        version,
+        data,
+        _row(peer, stamp),
     )
 
 
 @lru_cache(maxsize=_REMEMBERED)
 def parse_presence(data: bytes, network: NetworkId) -> tuple[Presence, bytes, bytes]:
-    """(presence, body, signature), nothing verified yet. Raises strict.MalformedError."""
+    """(presence, message that was signed, signature), nothing verified yet. Raises strict.MalformedError."""
     match strict.decode(data, 2):
         case (bytes(body), bytes(signature)) if len(signature) == 64:
             pass
@@ -133,10 +151,11 @@ def parse_presence(data: bytes, network: NetworkId) -> tuple[Presence, bytes, by
         zone,
         version,
         data,
+        _row(peer, stamp),
     )
-    return presence, body, signature
+    return presence, _signed(body), signature
 
 
-def is_genuine(presence: Presence, body: bytes, signature: bytes, verifier: Verifier) -> bool:
+def is_genuine(presence: Presence, message: bytes, signature: bytes, verifier: Verifier) -> bool:
     """Did the peer itself sign it?"""
-    return verifier.verify(presence.peer, signature, _signed(body))
+    return verifier.verify(presence.peer, signature, message)

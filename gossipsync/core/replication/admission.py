@@ -6,7 +6,9 @@ nothing is remembered of a bundle that does not get through. Verify, then apply,
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Final
 
 from attrs import frozen
 
@@ -24,13 +26,19 @@ from gossipsync.core.replication.merkle import merkle_root
 
 Rights = Callable[[PeerId], Capability | None]
 
+_SMALL_BYTES: Final = 2 << 10
+_REMEMBERED: Final = 1024
+"""Small bundles whose parsing is remembered by their exact bytes, for pushes bring each over several links; about 3 MB in all."""
+
 
 @frozen
 class Admitted:
     """A bundle that may be applied: the next of its log, genuine and whole."""
 
     bundle: Bundle
-    entries: list[Entry]
+    entries: Sequence[Entry]
+    data: bytes
+    """As received."""
 
 
 @frozen
@@ -65,8 +73,9 @@ class Admission:
         """Verify one bundle as received. `wall_ms` None: from our own store, where skew bound and rights were met before."""
         if len(data) > self._limits.bundle_bytes:
             return Refusal(Reason.OVERSIZE, f"{len(data):,} bytes")
+        is_small = len(data) <= _SMALL_BYTES
         try:
-            bundle = parse_bundle(data)
+            bundle, data = _parsed_small(data) if is_small else (parse_bundle(data), data)
         except strict.MalformedError as error:
             return Refusal(Reason.MALFORMED, str(error))
         header = bundle.header
@@ -75,11 +84,11 @@ class Admission:
         if refused is not None:
             return Refusal(*refused, header)
         try:
-            entries = decode_entries(bundle.entries)
+            entries, root = (_read_small if is_small else _read)(bundle.entries)
         except strict.MalformedError as error:
             return Refusal(Reason.MALFORMED, str(error), header)
-        refused = self._check_entries(header, entries)
-        return Admitted(bundle, entries) if refused is None else Refusal(*refused, header)
+        refused = self._check_entries(header, entries, root)
+        return Admitted(bundle, entries, data) if refused is None else Refusal(*refused, header)
 
     def _check_rights(self, header: Header, *, is_stored: bool) -> tuple[Reason, str] | None:
         """Network, and what the origin may write; a certificate renewed since says nothing about what is stored."""
@@ -109,7 +118,7 @@ class Admission:
             return None if header.index == 1 else (Reason.GAP, f"bundle {header.index} before 1")
         if header.index > log.index + 1:
             return Reason.GAP, f"bundle {header.index} after {log.index}"
-        if header.index <= log.index and log.header(header.index).hash == header.hash:
+        if header.index <= log.index and log.bundles[header.index - 1][0] == header.data:
             return Reason.HELD, ""
         return None
 
@@ -139,7 +148,9 @@ class Admission:
             return Reason.CHAIN, "its log's clock goes backwards"
         return None
 
-    def _check_entries(self, header: Header, entries: list[Entry]) -> tuple[Reason, str] | None:
+    def _check_entries(
+        self, header: Header, entries: Sequence[Entry], root: bytes
+    ) -> tuple[Reason, str] | None:
         origin, log_hlc = header.origin, header.log_hlc
         for _key, field, _op, stamp, _expires, _value, _data in entries:
             if stamp > log_hlc or (type(field) is bytes and field != origin):
@@ -147,6 +158,21 @@ class Admission:
                     Reason.MALFORMED,
                     "an entry stamped after its bundle, or a total of another origin",
                 )
-        if merkle_root(leaves_of(entries)) != header.root:
+        if root != header.root:
             return Reason.MERKLE, "entries do not match the signed root"
         return None
+
+
+def _read(datas: tuple[bytes, ...]) -> tuple[Sequence[Entry], bytes]:
+    """A bundle's entries and the Merkle root over them. Raises strict.MalformedError."""
+    entries = decode_entries(datas)
+    return entries, merkle_root(leaves_of(entries))
+
+
+_read_small = lru_cache(maxsize=_REMEMBERED)(_read)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _parsed_small(data: bytes) -> tuple[Bundle, bytes]:
+    """The parsed bundle, and the first of the equal bytes that it came as: one copy serves all."""
+    return parse_bundle(data), data

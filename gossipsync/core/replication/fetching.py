@@ -243,12 +243,16 @@ class Fetcher:
 
     def next_deadline(self) -> float | None:
         """When a request will be late, or a postponed line may be asked for again."""
+        if not self._requests and not self._postponed:
+            return None
         moments = [request.deadline_s for request in self._requests.values()]
         moments += self._postponed.values()
         return min(moments, default=None)
 
     def plan(self, now_s: float) -> list[tuple[LinkId, int, list[Span]]]:
         """What to ask of whom now: (link, request number, spans)."""
+        if not self._behind and not self._doubted:
+            return []
         busy: dict[LinkId, int] = {}
         taken: dict[LineKey, list[Span]] = {}
         for request in self._requests.values():

@@ -20,6 +20,7 @@ DEPTH: Final = 3
 SUM_BYTES: Final = 16
 HEAD_BYTES: Final = 8
 _MODULUS: Final = 1 << (8 * SUM_BYTES)
+_NOTHING: Final = (0, 0)
 
 LineKey = tuple[str, Origin]
 Prefix = bytes
@@ -57,7 +58,8 @@ class LineTree:
         self._salt = sha256(b"gossipsync lines v1" + network)
         self._sums: dict[Prefix, tuple[int, int]] = {b"": (0, 0)}
         self._leaves: dict[Prefix, set[LineKey]] = {}
-        self._lines: dict[LineKey, tuple[Line, int, Prefix]] = {}
+        self._lines: dict[LineKey, tuple[Line, int, tuple[Prefix, ...]]] = {}
+        """With each line its hash, and the ranges that it is in."""
         self._recent: dict[LineKey, int] = {}
         self.seq = 0
         """Changes so far."""
@@ -82,14 +84,16 @@ class LineTree:
             digest = sha256(line.bucket.encode() + b"\x00" + line.origin).digest()
             prefix = bytes((digest[0] >> 4, digest[0] & 15, digest[1] >> 4))
             self._leaves.setdefault(prefix, set()).add(key)
+            prefixes = tuple(prefix[:level] for level in range(DEPTH + 1))
             delta, more = value, 1
         else:
-            prefix = known[2]
+            prefixes = known[2]
             delta, more = value - known[1], 0
-        self._lines[key] = (line, value, prefix)
-        for level in range(DEPTH + 1):
-            total, count = self._sums.get(prefix[:level], (0, 0))
-            self._sums[prefix[:level]] = ((total + delta) % _MODULUS, count + more)
+        self._lines[key] = (line, value, prefixes)
+        sums = self._sums
+        for prefix in prefixes:
+            total, count = sums.get(prefix, _NOTHING)
+            sums[prefix] = ((total + delta) % _MODULUS, count + more)
         self.seq += 1
         self._recent.pop(key, None)
         self._recent[key] = self.seq

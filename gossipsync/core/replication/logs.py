@@ -5,7 +5,9 @@ Invariant: a log's bundles follow each other by number and by hash, and were ver
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import sha256
+from typing import Final
 
 from attrs import define, field
 
@@ -14,6 +16,10 @@ from gossipsync.core.model.bundle import NO_PREVIOUS, Bundle, Header, parse_head
 from gossipsync.core.model.hlc import ZERO, Hlc
 from gossipsync.core.model.ids import NetworkId, Origin, PeerId
 from gossipsync.core.replication.lines import HEAD_BYTES, Line, LineKey, LineTree
+
+_SMALL_BYTES: Final = 2 << 10
+_REMEMBERED: Final = 1024
+"""Bundles of one small entry whose encoding is remembered, for while they are fresh several members ask for each."""
 
 Parts = tuple[bytes, bytes, tuple[bytes, ...]]
 """Header, signature and entries of a kept bundle: nothing that the garbage collector has to follow."""
@@ -51,12 +57,23 @@ class Log:
 
     def encoded(self, index: int) -> bytes:
         """A kept bundle by its number, 1 to `index`, as it was received."""
-        header, signature, entries = self.bundles[index - 1]
-        return strict.encode((header, signature, strict.encode(entries)))
+        parts = self.bundles[index - 1]
+        is_small = len(parts[2]) == 1 and len(parts[2][0]) <= _SMALL_BYTES
+        return _encoded_small(parts) if is_small else _encoded(parts)
 
     def header(self, index: int) -> Header:
         """A kept header by its number."""
         return parse_header(self.bundles[index - 1][0])
+
+
+def _encoded(parts: Parts) -> bytes:
+    header, signature, entries = parts
+    return strict.encode((header, signature, strict.encode(entries)))
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _encoded_small(parts: Parts) -> bytes:
+    return _encoded(parts)
 
 
 class LogBook:

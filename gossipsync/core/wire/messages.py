@@ -6,7 +6,7 @@ message that does not match is MALFORMED, which only its sender can have caused.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, assert_never
 
 from attrs import frozen
@@ -22,14 +22,13 @@ WireSpan = tuple[str, bytes, int, int]
 """(bucket, origin, first, last)."""
 WireStored = tuple[str, bytes, int]
 """(bucket, origin, index)."""
-WireKnown = tuple[bytes, int]
-"""(first 8 bytes of a peer's key, stamp of its presence): 16 bytes."""
+WireKnown = bytes
+"""The first 8 bytes of a peer's key, then the stamp of its presence in 8 bytes, big-endian."""
 WireSought = tuple[bytes, bool]
 """(first 8 bytes of a peer's key, is its certificate needed?): 9 bytes."""
 
 SHORT_KEY_BYTES: Final = 8
-_STAMP_BYTES: Final = 8
-_KNOWN_BYTES: Final = SHORT_KEY_BYTES + _STAMP_BYTES
+_KNOWN_BYTES: Final = SHORT_KEY_BYTES + 8
 _SOUGHT_BYTES: Final = SHORT_KEY_BYTES + 1
 _MAX_INT: Final = 1 << 63
 
@@ -199,8 +198,7 @@ def _parts(message: Message) -> tuple[object, ...]:
         case Credentials(certificates):
             return (10, certificates)
         case Known(members, is_answer, known):
-            packed = (key + stamp.to_bytes(_STAMP_BYTES, "big") for key, stamp in known)
-            return (11, members, is_answer, b"".join(packed))
+            return (11, members, is_answer, b"".join(known))
         case Seek(sought, after):
             return (12, b"".join(key + bytes((flag,)) for key, flag in sought), after)
         case Page(data):
@@ -213,15 +211,38 @@ def decode_message(payload: bytes) -> Message:
     parts = strict.decode(payload)
     if type(parts) is not tuple or not parts or type(parts[0]) is not int:
         raise strict.MalformedError("a message is an array that begins with its type")
+    read = _READERS.get(parts[0])
+    message = None if read is None else read(parts)
+    if message is None:
+        raise strict.MalformedError("not a message known here")
+    return message
+
+
+_Parts = tuple[object, ...]
+
+
+def _digest(parts: _Parts) -> Digest | None:
     match parts:
-        case (1, int(exchange), bytes(total), bytes(base), int(wall_ms)) if len(
+        case (_, int(exchange), bytes(total), bytes(base), int(wall_ms)) if len(
             total
         ) == 16 and len(base) in (0, 16):
             return Digest(_count(exchange), total, base, _count(wall_ms))
-        case (2, int(exchange), int(wall_ms)):
+        case _:
+            return None
+
+
+def _equal(parts: _Parts) -> Equal | None:
+    match parts:
+        case (_, int(exchange), int(wall_ms)):
             return Equal(_count(exchange), _count(wall_ms))
+        case _:
+            return None
+
+
+def _compare(parts: _Parts) -> Compare | None:
+    match parts:
         case (
-            3,
+            _,
             int(exchange),
             tuple(ranges),
             bool(is_since_base),
@@ -239,35 +260,106 @@ def decode_message(payload: bytes) -> Message:
                 _lines(answers),
                 is_cut,
             )
-        case (4, int(request), int(budget), tuple(groups)):
+        case _:
+            return None
+
+
+def _want(parts: _Parts) -> Want | None:
+    match parts:
+        case (_, int(request), int(budget), tuple(groups)):
             return Want(_count(request), _count(budget), _spans(groups))
-        case (5, int(request), tuple(bundles)):
+        case _:
+            return None
+
+
+def _delta(parts: _Parts) -> Delta | None:
+    match parts:
+        case (_, int(request), tuple(bundles)):
             return Delta(_count(request), _byte_strings(bundles))
-        case (6, tuple(bundles)):
+        case _:
+            return None
+
+
+def _push(parts: _Parts) -> Push | None:
+    match parts:
+        case (_, tuple(bundles)):
             return Push(_byte_strings(bundles))
-        case (7, tuple(origins)):
+        case _:
+            return None
+
+
+def _prune(parts: _Parts) -> Prune | None:
+    match parts:
+        case (_, tuple(origins)):
             return Prune(tuple(map(_origin, origins)))
-        case (8, tuple(groups)):
+        case _:
+            return None
+
+
+def _stored_lines(parts: _Parts) -> Stored | None:
+    match parts:
+        case (_, tuple(groups)):
             return Stored(_stored(groups))
-        case (9, tuple(data)):
+        case _:
+            return None
+
+
+def _presences(parts: _Parts) -> Presences | None:
+    match parts:
+        case (_, tuple(data)):
             return Presences(_byte_strings(data))
-        case (10, tuple(certificates)):
+        case _:
+            return None
+
+
+def _credentials(parts: _Parts) -> Credentials | None:
+    match parts:
+        case (_, tuple(certificates)):
             return Credentials(_byte_strings(certificates))
         case _:
-            return _membership(parts)
+            return None
 
 
-def _membership(parts: tuple[object, ...]) -> Message:
+def _known_peers(parts: _Parts) -> Known | None:
     match parts:
-        case (11, int(members), bool(is_answer), bytes(packed)):
+        case (_, int(members), bool(is_answer), bytes(packed)):
             return Known(_count(members), is_answer, _known(packed))
-        case (12, bytes(packed), bytes() | None as after) if after is None or len(after) in (0, 32):
+        case _:
+            return None
+
+
+def _seek(parts: _Parts) -> Seek | None:
+    match parts:
+        case (_, bytes(packed), bytes() | None as after) if after is None or len(after) in (0, 32):
             return Seek(_sought(packed), after)
-        case (13, tuple(data)):
+        case _:
+            return None
+
+
+def _page(parts: _Parts) -> Page | None:
+    match parts:
+        case (_, tuple(data)):
             return Page(_byte_strings(data))
         case _:
-            pass
-    raise strict.MalformedError("not a message known here")
+            return None
+
+
+_READERS: Final[dict[object, Callable[[_Parts], Message | None]]] = {
+    1: _digest,
+    2: _equal,
+    3: _compare,
+    4: _want,
+    5: _delta,
+    6: _push,
+    7: _prune,
+    8: _stored_lines,
+    9: _presences,
+    10: _credentials,
+    11: _known_peers,
+    12: _seek,
+    13: _page,
+}
+"""By its type, what a message's parts are; None where they do not fit. Anything malformed within raises."""
 
 
 def _grouped(rows: tuple[tuple[str, *tuple[object, ...]], ...]) -> tuple[object, ...]:
@@ -277,63 +369,52 @@ def _grouped(rows: tuple[tuple[str, *tuple[object, ...]], ...]) -> tuple[object,
     return tuple((bucket, tuple(members)) for bucket, members in groups.items())
 
 
-def _ungrouped(groups: tuple[object, ...]) -> list[tuple[object, ...]]:
-    rows: list[tuple[object, ...]] = []
+def _ungrouped(groups: tuple[object, ...], width: int) -> Iterator[tuple[str, tuple[object, ...]]]:
+    """(bucket, row) of each row, all of one width."""
     for group in groups:
         match group:
-            case (str(bucket), tuple(members)) if 0 < len(bucket) <= 128:
-                for member in members:
-                    if type(member) is not tuple:
-                        raise strict.MalformedError("a group holds rows")
-                    rows.append((bucket, *member))
+            case (str(bucket), tuple(rows)) if 0 < len(bucket) <= 128:
+                for row in rows:
+                    if type(row) is not tuple or len(row) != width:
+                        raise strict.MalformedError("a group holds rows of its kind")
+                    yield bucket, row
             case _:
                 raise strict.MalformedError("not grouped by bucket")
-    return rows
 
 
 def _lines(groups: tuple[object, ...]) -> tuple[WireLine, ...]:
     lines = []
-    for row in _ungrouped(groups):
-        match row:
-            case (str(bucket), bytes(origin), int(index), bytes(head), int(hlc)) if len(head) == 8:
-                lines.append((bucket, _origin(origin), _count(index), head, _count(hlc)))
-            case _:
-                raise strict.MalformedError("not a line")
+    for bucket, (origin, index, head, hlc) in _ungrouped(groups, 4):
+        if type(head) is not bytes or len(head) != 8:
+            raise strict.MalformedError("not a line")
+        lines.append((bucket, _origin(origin), _count(index), head, _count(hlc)))
     return tuple(lines)
 
 
 def _spans(groups: tuple[object, ...]) -> tuple[WireSpan, ...]:
     spans = []
-    for row in _ungrouped(groups):
-        match row:
-            case (str(bucket), bytes(origin), int(first), int(last)) if 0 < first <= last:
-                spans.append((bucket, _origin(origin), _count(first), _count(last)))
-            case _:
-                raise strict.MalformedError("not a span")
+    for bucket, (origin, first, last) in _ungrouped(groups, 3):
+        span = (bucket, _origin(origin), _count(first), _count(last))
+        if not 0 < span[2] <= span[3]:
+            raise strict.MalformedError("not a span")
+        spans.append(span)
     return tuple(spans)
 
 
 def _stored(groups: tuple[object, ...]) -> tuple[WireStored, ...]:
     stored = []
-    for row in _ungrouped(groups):
-        match row:
-            case (str(bucket), bytes(origin), int(index)) if index > 0:
-                stored.append((bucket, _origin(origin), _count(index)))
-            case _:
-                raise strict.MalformedError("not a stored line")
+    for bucket, (origin, index) in _ungrouped(groups, 2):
+        line = (bucket, _origin(origin), _count(index))
+        if not line[2]:
+            raise strict.MalformedError("not a stored line")
+        stored.append(line)
     return tuple(stored)
 
 
 def _known(packed: bytes) -> tuple[WireKnown, ...]:
     if len(packed) % _KNOWN_BYTES:
         raise strict.MalformedError("not rows of known peers")
-    return tuple(
-        (
-            packed[at : at + SHORT_KEY_BYTES],
-            int.from_bytes(packed[at + SHORT_KEY_BYTES : at + _KNOWN_BYTES], "big"),
-        )
-        for at in range(0, len(packed), _KNOWN_BYTES)
-    )
+    return tuple([packed[at : at + _KNOWN_BYTES] for at in range(0, len(packed), _KNOWN_BYTES)])
 
 
 def _sought(packed: bytes) -> tuple[WireSought, ...]:
@@ -388,7 +469,7 @@ def _byte_strings(parts: tuple[object, ...]) -> tuple[bytes, ...]:
     return parts  # type: ignore[return-value]
 
 
-def _count(number: int) -> int:
+def _count(number: object) -> int:
     if type(number) is not int or not 0 <= number < _MAX_INT:
         raise strict.MalformedError("a number out of its bounds")
     return number
