@@ -122,7 +122,7 @@ def _run(world: Scenario, options: Options, samples: Samples | None) -> Result:
 
 @contextmanager
 def _progress(options: Options) -> Iterator[Callable[[Progress], None]]:
-    """A bar on stderr with the time to the end; by share of peers where convergence is the end."""
+    """A bar on stderr, where that is a terminal, with the time to the end; by share of peers where convergence is the end."""
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
@@ -133,7 +133,8 @@ def _progress(options: Options) -> Iterator[Callable[[Progress], None]]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(f"{options.peers} peers", total=1.0)
 
         def watch(progress: Progress) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from attrs import define, field
 
-from gossipsync.core import Written
+from gossipsync.core import Peer, Written
 from gossipsync.core.model.ids import PeerId
 
 
@@ -39,8 +39,24 @@ class Ledger:
     def __init__(self) -> None:
         self.entries: list[Entry] = []
         self.by_key: dict[tuple[str, str], list[Entry]] = {}
+        self._held: tuple[object, list[Entry]] = (None, [])
 
     def add(self, entry: Entry) -> None:
         """One more write."""
         self.entries.append(entry)
         self.by_key.setdefault((entry.bucket, entry.key), []).append(entry)
+
+    def held_by(self, peer: Peer) -> list[Entry]:
+        """Entries that a peer's vector claims, and its own that are not sealed yet; remembered while nothing changes."""
+        own = peer.origin
+        state = (own, peer.digest, len(self.entries))
+        if self._held[0] != state:
+            vector = peer.vector()
+            held = [
+                entry
+                for entry in self.entries
+                if entry.written.origin == own
+                or vector.get((entry.bucket, entry.written.origin), 0) >= entry.written.index
+            ]
+            self._held = (state, held)
+        return self._held[1]

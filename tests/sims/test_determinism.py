@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from gossipsync.sim import run
+from gossipsync.sim import Result, run
 
 WORLD = {
     "peers": 12,
@@ -30,8 +30,14 @@ WORLD = {
 PROGRAM = f"from gossipsync.sim import run; print(run(**{WORLD!r}).trace_hash)"
 
 
-def test_twice_the_same() -> None:
-    first, second = run(**WORLD), run(**WORLD)
+@pytest.fixture(scope="module")
+def first() -> Result:
+    """The world as it came out the first time."""
+    return run(**WORLD)
+
+
+def test_twice_the_same(first: Result) -> None:
+    second = run(**WORLD)
     assert first.document() == second.document()
     assert first.rows == second.rows
     assert first.is_fine
@@ -42,8 +48,8 @@ def test_another_seed_is_another_world() -> None:
 
 
 @pytest.mark.parametrize("hash_seed", ["0", "1", "4242"])
-def test_whatever_the_hash_seed(hash_seed: str) -> None:
-    assert _hash_of(sys.executable, hash_seed) == run(**WORLD).trace_hash
+def test_whatever_the_hash_seed(first: Result, hash_seed: str) -> None:
+    assert _hash_of(sys.executable, hash_seed) == first.trace_hash
 
 
 OTHERS = [
@@ -53,17 +59,16 @@ OTHERS = [
 ]
 
 
-def test_on_every_other_python() -> None:
+def test_on_every_other_python(first: Result) -> None:
     """Only those that have the libraries can say anything; none may disagree."""
-    expected = run(**WORLD).trace_hash
+    expected = first.trace_hash
     said = [_hash_of(python, "1", must=False) for python in OTHERS]
     assert {other for other in said if other} <= {expected}
 
 
-def test_checking_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    with_checks = run(**WORLD).trace_hash
+def test_checking_changes_nothing(first: Result, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gossipsync.sim.checkers.CHECKERS", ())
-    assert run(**WORLD).trace_hash == with_checks
+    assert run(**WORLD).trace_hash == first.trace_hash
 
 
 def _hash_of(python: str, hash_seed: str, *, must: bool = True) -> str:

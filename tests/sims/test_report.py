@@ -37,7 +37,7 @@ def test_sampling_changes_nothing() -> None:
 
 def test_lag_climbs_while_a_mesh_is_split() -> None:
     _, samples = _sampled(
-        "partition-heal", peers=16, writers=16, updates=200, partition=(3.0, 6.0, 0.5)
+        "partition-heal", peers=16, writers=16, updates=60, partition=(3.0, 6.0, 0.5)
     )
     lags = {round(sample.virtual_s): sample.lag_p50_s for sample in samples.rows}
     assert lags[9] > 4

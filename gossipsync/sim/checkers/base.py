@@ -53,13 +53,9 @@ class Checker:
     def finished(self) -> None:
         """The world has ended."""
 
-    def entries_held(self, peer: Peer) -> Iterator[Entry]:
+    def entries_held(self, peer: Peer) -> list[Entry]:
         """Entries of the ledger that a peer's vector claims, and its own that are not sealed yet."""
-        vector, own = peer.vector(), peer.origin
-        for entry in self.simulation.ledger.entries:
-            origin = entry.written.origin
-            if origin == own or vector.get((entry.bucket, origin), 0) >= entry.written.index:
-                yield entry
+        return self.simulation.ledger.held_by(peer)
 
     def honest(self) -> Iterator[tuple[Driver, Peer]]:
         """Every honest peer that runs."""

@@ -6,6 +6,7 @@ from gossipsync.core import Peer
 from gossipsync.core.replication.cells import STAMP, TOMBSTONE, cells_in, rank
 from gossipsync.sim.checkers.base import Checker
 from gossipsync.sim.driver import Driver
+from gossipsync.sim.ledger import Entry
 
 
 class Prefix(Checker):
@@ -14,10 +15,15 @@ class Prefix(Checker):
     name = "prefix"
 
     def changed(self, driver: Driver, peer: Peer) -> None:
-        """Look at every entry that the vector claims."""
+        """Look at the newest entry of each key that the vector claims: a key that knows that one knows all before it."""
+        newest_of: dict[tuple[str, str], Entry] = {}
         for entry in self.entries_held(peer):
-            replica = peer.replicas.get(entry.bucket)
-            group = None if replica is None else replica.group(entry.key)
+            known = newest_of.get((entry.bucket, entry.key))
+            if known is None or entry.written.hlc > known.written.hlc:
+                newest_of[entry.bucket, entry.key] = entry
+        for (bucket, key), entry in newest_of.items():
+            replica = peer.replicas.get(bucket)
+            group = None if replica is None else replica.group(key)
             newest = 0
             for cell in () if group is None else cells_in(group):
                 is_tombstone = cell[1] == TOMBSTONE
@@ -25,7 +31,7 @@ class Prefix(Checker):
             if newest < entry.written.hlc:
                 self.violate(
                     f"its vector claims bundle {entry.written.index} of peer {entry.writer}, "
-                    f"but {entry.key!r} knows nothing that new",
+                    f"but {key!r} knows nothing that new",
                     driver,
                 )
                 return
