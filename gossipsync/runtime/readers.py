@@ -27,6 +27,7 @@ __all__ = [
     "read_path",
     "read_positive_int",
     "read_secret_text",
+    "read_store",
     "read_text",
 ]
 
@@ -99,6 +100,9 @@ def read_positive_int(given: object) -> int:
     return given
 
 
+_STORE_SCHEMES: Final = ("redis", "rediss", "unix", "postgresql", "postgres")
+
+
 def choice(*allowed: str) -> Callable[[object], str]:
     """A reader for one of these words."""
 
@@ -108,6 +112,17 @@ def choice(*allowed: str) -> Callable[[object], str]:
         return str(given)
 
     return read
+
+
+def read_store(given: object) -> str:
+    """A local store's word, or a server's address, which is not repeated: it may hold a password."""
+    if isinstance(given, str) and given.partition("://")[0] in _STORE_SCHEMES and "://" in given:
+        return given
+    if isinstance(given, str) and "://" in given:
+        raise UnreadableError(
+            f"this kind of address is none of {', '.join(f'{scheme}://' for scheme in _STORE_SCHEMES)}"
+        )
+    return choice("memory", "sqlite")(given)
 
 
 def read_kind(given: object) -> Kind:

@@ -88,7 +88,8 @@ class Settings:
     credentials: Path | None = None
     socket: Path | None = None
     placement: str = "process"
-    store: str | None = None
+    store: str | None = field(default=None, repr=False)
+    """An address may hold a password."""
     gossip_interval: float = 1.0
     fanout: int = 1
     max_skew: float = 60.0
@@ -130,8 +131,12 @@ class Settings:
                 f"{' and '.join(useless)} without a key: nothing listens and nobody is dialled; set "
                 "cluster_key (gossipsync keygen), cluster_key_file or credentials (gossipsync init)"
             )
-        if self.store_kind != "memory" and self.data_dir is None:
+        if self.store_kind == "sqlite" and self.data_dir is None:
             raise ConfigError(f"store={self.store!r} needs a data_dir to keep its file in")
+        if "://" in self.store_kind and self.data_dir is None and self.credentials is None:
+            raise ConfigError(
+                "a store on a server needs a data_dir too, to keep the peer's key in: without it every start is another peer"
+            )
         if self.advertise is not None and split_address(self.advertise)[0] in {"0.0.0.0", "::"}:  # noqa: S104 - compared, not bound
             raise ConfigError(
                 f"advertise={self.advertise!r} is no address that others can dial; name this machine"
@@ -152,7 +157,7 @@ READERS: Final[Mapping[str, Callable[[object], object]]] = {
     "credentials": readers.read_path,
     "socket": readers.read_path,
     "placement": readers.choice("process"),
-    "store": readers.choice("memory", "sqlite"),
+    "store": readers.read_store,
     "gossip_interval": readers.parse_duration,
     "fanout": readers.read_positive_int,
     "max_skew": readers.parse_duration,

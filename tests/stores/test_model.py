@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from gossipsync.core.ports import StoredLog
-from tests.stores.places import LOGS, PLACES, SimulatedPlace, shown
+from tests.stores.places import LOGS, PLACES, RemotePlace, SimulatedPlace, shown
 
 HEADS = st.sampled_from(["presence", "state", "völlig"])
 A_LOG = st.sampled_from(LOGS[:3])
@@ -90,6 +90,8 @@ class StoreMachine(RuleBasedStateMachine):
     @rule()
     def fail_a_commit(self):
         self.place.fail_a_commit()
+        if isinstance(self.place, RemotePlace):
+            self.buffered.heads["presence"] = b"x"
 
     @rule()
     def restart(self):
@@ -124,12 +126,15 @@ class StoreMachine(RuleBasedStateMachine):
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def machine(place_type):
+def machine(place_type, examples=80):
     case = type(place_type.__name__, (StoreMachine,), {"place_type": place_type}).TestCase
-    case.settings = settings(max_examples=80, stateful_step_count=30)
+    case.settings = settings(max_examples=examples, stateful_step_count=30)
     return case
 
 
 TestMemory = machine(PLACES["memory"])
 TestSqlite = machine(PLACES["sqlite"])
+TestPage = machine(PLACES["page"], 25)
+TestRedis = machine(PLACES["redis"], 25)
+TestPostgres = machine(PLACES["postgres"], 25)
 TestSimulated = machine(SimulatedPlace)

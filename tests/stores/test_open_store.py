@@ -29,15 +29,18 @@ def test_choice(tmp_path, kind, has_folder, expected):
     assert folder.exists() == (expected is SqliteStore)
 
 
-@pytest.mark.parametrize(("kind", "word"), [("sqlite", "data_dir"), ("redis", "unknown store")])
+@pytest.mark.parametrize(
+    ("kind", "word"),
+    [("sqlite", "data_dir"), ("etcd", "unknown store"), ("etcd://me:secret@x", "etcd://…")],
+)
 def test_impossible_choice(kind, word):
     with pytest.raises(ConfigError, match=word):
         open_store(kind, None, network=NETWORK, peer=PEER)
 
 
 def test_unknown_store_with_a_folder_touches_nothing(tmp_path):
-    with pytest.raises(ConfigError, match="redis"):
-        open_store("redis", tmp_path / "data", network=NETWORK, peer=PEER)
+    with pytest.raises(ConfigError, match="etcd"):
+        open_store("etcd", tmp_path / "data", network=NETWORK, peer=PEER)
     assert not list(tmp_path.iterdir())
 
 

@@ -1,0 +1,257 @@
+"""A store on a server: the half that is alike whatever the server.
+
+A commit is one transaction of the server's, made again as a whole where it is not known whether it happened: a batch is a net
+effect, so that twice is once. Theory of operation: one connection, which is also the lock (no second process gets the same
+peer's data while it lives); it is made anew by the next call after it was lost. Invariants: what is buffered stays buffered
+until a commit has succeeded; whoever has lost the lock writes nothing; no foreign exception leaves, and no password.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from hashlib import sha256
+from struct import Struct
+from threading import Lock
+from typing import Final, Protocol, TypeVar
+from urllib.parse import urlsplit
+from zlib import crc32
+
+from gossipsync.core.model.ids import NetworkId, Origin, PeerId
+from gossipsync.core.ports import StoredLog
+from gossipsync.errors import GossipsyncError, StoreCorruptError, StoreError
+from gossipsync.stores._buffer import Batch, Log, LogState, WriteBuffer
+
+TIMEOUT_S: Final = 10
+"""How long an answer is waited for: a commit of 1,000 bundles takes 0.1 s, a flush of a busy disk a few."""
+
+_CHECKSUM: Final = Struct(">I")
+_Answer = TypeVar("_Answer")
+
+
+class Backend(Protocol):
+    """What a kind of server has to do. Only `guard` may let its exceptions through as they are."""
+
+    def connect(self) -> None:
+        """Connect and take the lock, or take it again. Raises StoreLockedError; StoreError for a server that loses data."""
+        ...
+
+    def disconnect(self) -> None:
+        """Give up the connection and with it the lock. Idempotent; raises nothing."""
+        ...
+
+    def read_logs(self) -> dict[Log, tuple[StoredLog, int]]:
+        """Every log and the highest index that a piece of it may have."""
+        ...
+
+    def read_pieces(self, log: Log) -> list[tuple[int, bytes]]:
+        """(index, piece) of one log in index order, unsealed."""
+        ...
+
+    def read_heads(self) -> dict[str, bytes]:
+        """Every head, unsealed."""
+        ...
+
+    def write(self, batch: Batch) -> None:
+        """One transaction, durable when it returns."""
+        ...
+
+    def guard(self, place: str) -> AbstractContextManager[None]:
+        """Map the server's errors."""
+        ...
+
+
+class RemoteStore:
+    """`ports.Store` on a server. Every method may be called from any thread; in a forked child only `close`."""
+
+    def __init__(self, place: str, backend: Backend) -> None:
+        """Connect and load what is small. Raises StoreError and its kinds."""
+        self.place = place
+        self._backend = backend
+        self._pid = os.getpid()
+        self._io_lock = Lock()
+        self._is_closed = False
+        self._is_connected = False
+        self._changes = 0
+        self._logs: dict[Log, StoredLog] = {}
+        try:
+            found = self._ask(backend.read_logs)
+        except BaseException:
+            backend.disconnect()
+            raise
+        self._logs = {log: line for log, (line, _) in found.items()}
+        self._buffer = WriteBuffer(
+            {log: LogState(*line, top) for log, (line, top) in found.items()}
+        )
+
+    def load_logs(self) -> dict[Log, StoredLog]:
+        """Every committed log."""
+        self._check_usable()
+        with self._io_lock:
+            return dict(self._logs)
+
+    def load_pieces(self) -> Iterator[tuple[str, Origin, int, bytes]]:
+        """What is committed by now, log by log. Raises StoreCorruptError; StoreError where a commit overtakes it."""
+        self._check_usable()
+        with self._io_lock:
+            return self._pieces(list(self._logs), self._changes)
+
+    def _pieces(self, logs: list[Log], changes: int) -> Iterator[tuple[str, Origin, int, bytes]]:
+        for log in logs:
+            found = self._ask(lambda log=log: self._pieces_at(log, changes))  # type: ignore[misc]
+            for index, piece in found:
+                yield *log, index, piece
+
+    def _pieces_at(self, log: Log, changes: int) -> list[tuple[int, bytes]]:
+        if self._changes != changes:
+            raise StoreError(f"{self.place} was written while it was loaded: load it again")
+        return self._backend.read_pieces(log)
+
+    def load_heads(self) -> dict[str, bytes]:
+        """Every committed head. Raises StoreCorruptError."""
+        return self._ask(self._backend.read_heads)
+
+    def append(self, bucket: str, origin: Origin, index: int, bundle: bytes) -> None:
+        """Raises InternalError unless this is the next bundle of its log."""
+        self._check_usable()
+        self._buffer.append(bucket, origin, index, bundle)
+
+    def put_piece(self, bucket: str, origin: Origin, index: int, piece: bytes | None) -> None:
+        """Raises InternalError for an index that no bundle has."""
+        self._check_usable()
+        self._buffer.put_piece(bucket, origin, index, piece)
+
+    def put_line(self, bucket: str, origin: Origin, last: int, note: bytes | None) -> None:
+        """Raises InternalError for a line that moves backwards and for a note over 128 bytes."""
+        self._check_usable()
+        self._buffer.put_line(bucket, origin, last, note)
+
+    def drop_log(self, bucket: str, origin: Origin) -> None:
+        """Nothing where there is no such log."""
+        self._check_usable()
+        self._buffer.drop_log(bucket, origin)
+
+    def put_head(self, name: str, value: bytes | None) -> None:
+        """Raises InternalError for a value over 64 KiB."""
+        self._check_usable()
+        self._buffer.put_head(name, value)
+
+    def commit(self) -> None:
+        """One transaction; nothing is lost from the buffer when it raises StoreError."""
+        self._ask(self._commit)
+
+    def _commit(self) -> None:
+        batch = self._buffer.take()
+        if not batch:
+            return
+        try:
+            self._backend.write(batch)
+        except BaseException:
+            self._buffer.give_back(batch)
+            raise
+        self._changes += bool(batch.logs)
+        for log, change in batch.logs.items():
+            self._logs.pop(log, None)
+            if change.line is not None:
+                self._logs[log] = change.line
+
+    def close(self) -> None:
+        """Give up connection and lock, without committing. Idempotent; waits for a commit that runs."""
+        if os.getpid() != self._pid:
+            return
+        with self._io_lock:
+            self._is_closed = True
+            self._backend.disconnect()
+
+    def _check_usable(self) -> None:
+        if os.getpid() != self._pid:
+            raise StoreError(
+                f"{self.place} belongs to process {self._pid}, and this is its forked child: open a store of its own here"
+            )
+        if self._is_closed:
+            raise StoreError(f"{self.place} is closed: open the store again")
+
+    def _ask(self, question: Callable[[], _Answer]) -> _Answer:
+        """The connection to this thread alone, made anew where it was lost, errors mapped."""
+        self._check_usable()
+        with self._io_lock:
+            self._check_usable()
+            try:
+                with self._backend.guard(self.place):
+                    if not self._is_connected:
+                        self._backend.connect()
+                        self._is_connected = True
+                    return question()
+            except GossipsyncError:
+                # In what state the connection is, nobody knows. Losing it costs one handshake.
+                self._is_connected = False
+                self._backend.disconnect()
+                raise
+
+
+# ---------------------------------------------------------------- what the servers' stores share
+
+
+def owner_of(network: NetworkId, peer: PeerId) -> bytes:
+    """16 bytes that name whose data it is."""
+    return sha256(b"gossipsync store v1" + network + peer).digest()[:16]
+
+
+def place_of(url: str) -> str:
+    """The address without user, password and options."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}{parts.path}"
+
+
+def seal(value: bytes, *name: bytes) -> bytes:
+    """The value behind a CRC-32 over itself and its place."""
+    return _CHECKSUM.pack(_sum(value, name)) + value
+
+
+def unseal(sealed: bytes, place: str, *name: bytes) -> bytes:
+    """Raises StoreCorruptError."""
+    value = sealed[_CHECKSUM.size :]
+    if sealed[: _CHECKSUM.size] != _CHECKSUM.pack(_sum(value, name)):
+        raise corrupt(place, "a value does not verify")
+    return value
+
+
+def corrupt(place: str, what: str) -> StoreCorruptError:
+    """The error for bytes that are not what was written."""
+    return StoreCorruptError(
+        f"{place} holds damaged data of this peer: {what}. Nothing was changed: remove this peer's data there, or name another "
+        "database, and start again; the mesh gives back all that any peer still holds"
+    )
+
+
+def _sum(value: bytes, name: tuple[bytes, ...]) -> int:
+    checksum = 0
+    for part in name:
+        checksum = crc32(len(part).to_bytes(4, "big") + part, checksum)
+    return crc32(value, checksum)
+
+
+_LINE: Final = Struct(">QQ?")
+
+
+def pack_line(line: StoredLog, top: int) -> bytes:
+    """A log's line as one value."""
+    return _LINE.pack(line.last, top, line.note is not None) + (line.note or b"")
+
+
+def unpack_line(packed: bytes) -> tuple[StoredLog, int]:
+    """Of what `unseal` gave."""
+    last, top, has_note = _LINE.unpack_from(packed)
+    return StoredLog(last, packed[_LINE.size :] if has_note else None), top
+
+
+def pack_log(log: Log) -> bytes:
+    """A log's name as one value."""
+    return log[1] + log[0].encode()
+
+
+def unpack_log(packed: bytes) -> Log:
+    """Its reverse."""
+    return packed[40:].decode(), Origin(packed[:40])
