@@ -65,6 +65,8 @@ class Driver:
     rogue: Rogue | None = None
     was_restored: bool = False
     """Was its store ever put back to an old copy?"""
+    stalled_s: float = 0.0
+    """Until when its loop stands still: what happens meanwhile it hears afterwards."""
     newest_ms: int = 0
     """The latest that its wall clock ever showed: what expired then stays expired, though the clock be set back."""
     former_traffic: Counter[str] = field(factory=Counter)
@@ -158,11 +160,25 @@ class Driver:
         self.waits.clear()
         self._armed_s = float("inf")
 
+    def stall(self, span_s: float) -> None:
+        """Let its loop stand still for a while: a paused process, a long collection, a blocked disk."""
+        self.world.trace.note(self.world.now_s, self.number, "stall", self.run)
+        self.stalled_s = self.world.now_s + span_s
+
+    def _later(self, call: Callable[..., None], *arguments: object) -> bool:
+        """Does its loop stand still? Then this comes when it goes on."""
+        if self.world.now_s >= self.stalled_s:
+            return False
+        self.world.at(self.stalled_s, call, *arguments)
+        return True
+
     # -- the world speaks ------------------------------------------------------------------------------------
 
     def linked(self, end: End, dialled: str | None) -> None:
         """A link is up."""
-        if self.peer is None:
+        if self._later(self.linked, end, dialled):
+            return
+        if self.peer is None or not end.is_open:
             end.is_open = False
             self.network.close(end)
             return
@@ -193,21 +209,35 @@ class Driver:
 
     def received(self, end: End, data: bytes) -> None:
         """Frames have come."""
+        if self._later(self._received_late, end, data, self.run):
+            return
         assert self.peer is not None, "a stopped peer has no open ends"
         self.world.trace.note(self.world.now_s, self.number, "data", end.other.host.number, data)
         self.peer.receive_data(end.link, data, self.now())
         self.pump()
 
+    def _received_late(self, end: End, data: bytes, run: int) -> None:
+        if self.run == run and end.link in self._ends:
+            self.received(end, data)
+
     def unlinked(self, end: End, reason: str) -> None:
         """The other end closed."""
+        if self._later(self._unlinked_late, end, reason, self.run):
+            return
         assert self.peer is not None, "a stopped peer has no open ends"
         self.world.trace.note(self.world.now_s, self.number, "unlink", end.other.host.number)
         del self._ends[end.link]
         self.peer.handle_link_down(end.link, reason, self.now())
         self.pump()
 
+    def _unlinked_late(self, end: End, reason: str, run: int) -> None:
+        if self.run == run and end.link in self._ends:
+            self.unlinked(end, reason)
+
     def dial_failed(self, address: str, reason: str, run: int) -> None:
         """Nobody answered; a dial of an earlier run is not ours to know."""
+        if self._later(self.dial_failed, address, reason, run):
+            return
         if self.peer is not None and run == self.run:
             self.world.trace.note(self.world.now_s, self.number, "no-link", 0, address.encode())
             self.peer.handle_dial_failed(address, reason, self.now())
@@ -219,6 +249,8 @@ class Driver:
 
     def _woken(self, run: int) -> None:
         """The deadline, or what was the deadline when this was scheduled."""
+        if self._later(self._woken, run):
+            return
         if self.peer is None or run != self.run:
             return
         self._armed_s = float("inf")
@@ -231,6 +263,8 @@ class Driver:
             self._arm()
 
     def _commit(self, ticket: int, run: int) -> None:
+        if self._later(self._commit, ticket, run):
+            return
         if self.peer is None or run != self.run:
             return
         self.world.trace.note(self.world.now_s, self.number, "commit", ticket)

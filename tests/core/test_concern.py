@@ -136,6 +136,7 @@ def test_where_the_maker_has_gone_those_are_asked_who_have_it() -> None:
     a, b, c = world.nodes
     world.run(1)
     own = a.up.token_of(a.put("k", 1))
+    world.run(0.01)  # until its commit: before that a says that it has nothing
     assert seek(c, own, 0.1)
     world.crash(a)
     world.run(1)

@@ -41,9 +41,9 @@ def test_who_leaves_is_forgotten_and_who_comes_is_known() -> None:
 
 def test_more_newcomers_than_a_seed_has_links() -> None:
     """Whoever finds no room at a seed is told some others."""
-    simulation = _mesh(60, 20.0, limits=Limits(links=12))
+    simulation = _mesh(60, 25.0, limits=Limits(links=12))
     known = [
-        driver.peer.status(driver.now()).members["alive"]
+        len(driver.peer.members(driver.now()))
         for driver in simulation.honest()
         if driver.peer is not None
     ]

@@ -17,6 +17,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gossipsync.core.membership.presence import Stance, make_presence
+from gossipsync.core.membership.statements import Claim, make_statement
 from gossipsync.core.model.bucket import Announcement, BucketRules, Deletes, Kind
 from gossipsync.core.model.bundle import NO_PREVIOUS, Bundle, build_header, signed_bytes
 from gossipsync.core.model.entry import Field, Op, encode_entry, leaf_hash, stub_of
@@ -27,7 +28,7 @@ from gossipsync.core.replication.lines import Line, LineTree
 from gossipsync.core.replication.merkle import inclusion_path, merkle_root
 from gossipsync.core.replication.tokens import line_name, write_token
 from gossipsync.core.replication.views import encode_total
-from gossipsync.core.wire import messages
+from gossipsync.core.wire import liveness, messages
 from gossipsync.core.wire.messages import encode_message
 
 PATH = Path(__file__).with_name("core.json")
@@ -181,6 +182,13 @@ MESSAGES: dict[str, messages.Message] = {
     "seek": messages.Seek(((PEER[:8], True), (bytes(8), False)), None),
     "seek a page": messages.Seek((), bytes(32)),
     "page": messages.Page((b"presence",)),
+    "ping": liveness.Ping(7),
+    "pong": liveness.Pong(7),
+    "reach": liveness.Reach(8, PEER),
+    "reached": liveness.Reached(8, True),
+    "not reached": liveness.Reached(9, False),
+    "statements": liveness.Statements((b"statement",)),
+    "parting": liveness.Parting(),
 }  # fmt: skip
 
 
@@ -198,6 +206,20 @@ def _presence() -> dict[str, object]:
         sign=SIGNER.sign,
     )
     return {"stamp": START_MS, "data": presence.data.hex()}
+
+
+def _statements() -> dict[str, object]:
+    return {
+        claim.name.lower(): {
+            "about": bytes(32).hex(),
+            "bound": START_MS,
+            "data": make_statement(
+                claim, network=NETWORK, by=PEER, about=PeerId(bytes(32)), bound=START_MS,
+                sign=SIGNER.sign,
+            ).data.hex(),
+        }
+        for claim in Claim
+    }  # fmt: skip
 
 
 LINES = [
@@ -254,6 +276,7 @@ def build() -> dict[str, object]:
         "entries": _entries(),
         "bundles": _bundles(),
         "presence": _presence(),
+        "statements": _statements(),
         "messages": {name: encode_message(message).hex() for name, message in MESSAGES.items()},
         "lines": _lines(),
         "tokens": _tokens(),

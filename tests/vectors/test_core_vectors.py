@@ -16,6 +16,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from gossipsync.core.membership.presence import is_genuine, parse_presence
+from gossipsync.core.membership.statements import is_stated, parse_statement
 from gossipsync.core.model.bundle import parse_bundle, parse_header
 from gossipsync.core.model.entry import decode_entries, leaves_of
 from gossipsync.core.model.hlc import Hlc
@@ -89,7 +90,20 @@ def test_messages_read_as_what_they_were_made_from(name: str) -> None:
 
 def test_every_type_of_message_has_a_vector() -> None:
     types = {cbor2.loads(bytes.fromhex(payload))[0] for payload in GOLDEN["messages"].values()}
-    assert types == set(range(1, 14))
+    assert types == {*range(1, 14), *range(18, 24)}
+
+
+@pytest.mark.parametrize("claim", GOLDEN["statements"])
+def test_statements_are_genuine_and_read_as_what_they_were_made_from(claim: str) -> None:
+    golden = GOLDEN["statements"][claim]
+    data = bytes.fromhex(golden["data"])
+    statement, body, signature = parse_statement(data, generate.NETWORK)
+    assert is_stated(statement, body, signature, Authority())
+    assert not is_stated(statement, body + b"\0", signature, Authority())
+    assert statement.claim.name.lower() == claim
+    assert (statement.by.hex(), statement.about.hex(), statement.bound) == (
+        GOLDEN["peer"], golden["about"], golden["bound"],
+    )  # fmt: skip
 
 
 def test_the_presence_is_genuine_and_reads_as_itself() -> None:

@@ -28,10 +28,14 @@ from gossipsync.core.replication.logs import LogBook
 from gossipsync.core.replication.replica import Replica
 from gossipsync.core.replication.tokens import NAME_BITS, LineName, line_name, shortened
 from gossipsync.core.wire.framing import FrameReader, frame
+from gossipsync.core.wire.liveness import Parting, Statements
 from gossipsync.core.wire.messages import Credentials, Message, encode_message
 
 _SENT: Final = {kind: f"sent_{kind.__name__.lower()}_bytes" for kind in get_args(Message)}
 """The counter of each kind of message."""
+
+_IN_GOOD_ORDER: Final = frozenset({"surplus", "duplicate", "closing", Reason.LIMIT})
+"""Why we close links that we could keep: whoever is at the other end need not wonder whether we live."""
 
 
 @define(eq=False)
@@ -68,6 +72,10 @@ class Link:
     is_transient: bool = False
     """Opened for one exchange, not to stay."""
     is_closing: bool = False
+    is_parting: bool = False
+    """Has the other end said that it closes this link?"""
+    told_statements: int = 0
+    """Fresh statements told so far, by their sequence number."""
     queued_bytes: int = 0
     sent_bytes: int = 0
     received_bytes: int = 0
@@ -159,6 +167,8 @@ class Context:
     """May something that somebody waits for have come true?"""
     line_names: dict[int, tuple[tuple[LineName, LineKey], ...]] = field(factory=dict)
     """Logs and their names by the short names that every token has for them."""
+    unsure: dict[PeerId, None] = field(factory=dict)
+    """Members that have become suspect by silence alone, to be probed."""
 
     @property
     def mesh_size(self) -> int:
@@ -189,6 +199,8 @@ class Context:
         if state != member.state or not member.was_shown:
             self.members.set_state(member, state)
             member.was_shown = True
+            if state == "suspect" and member.suspicion is None:
+                self.unsure[member.peer] = None
             self.emit(MemberChanged(member.peer, member.name, state))
 
     def send(self, link: Link, message: Message) -> None:
@@ -235,9 +247,22 @@ class Context:
         for start in range(0, len(certificates), share):
             self.send(link, Credentials(tuple(certificates[start : start + share])))
 
+    def tell_doubts(self, link: Link, peers: Iterable[PeerId]) -> None:
+        """Say who doubts that these members live: a presence alone would show them alive to whoever did not know them."""
+        told: list[bytes] = []
+        for peer in peers:
+            member = self.members.find(peer)
+            if member is not None and member.suspicion is not None:
+                told += [doubt.data for doubt in member.suspicion.statements]
+        share = self.config.limits.statements
+        for start in range(0, len(told), share):
+            self.send(link, Statements(tuple(told[start : start + share])))
+
     def hang_up(self, link: Link, reason: str) -> None:
         """Close a link after what was sent before."""
         if not link.is_closing:
+            if reason in _IN_GOOD_ORDER:
+                self.send(link, Parting())
             link.is_closing = True
             self.effects.append(HangUp(link.id, reason))
 

@@ -128,6 +128,7 @@ class Hearsay:
             return
         room = GREETING_BATCHES * limits.presence_batch_bytes
         chosen: list[bytes] = []
+        told: list[PeerId] = []
         certified: list[PeerId] = []
         for short, is_needed in message.rows:
             peer = ctx.members.by_short(short)
@@ -136,11 +137,13 @@ class Hearsay:
                 continue
             room -= len(presence.data)
             chosen.append(presence.data)
+            told.append(peer)
             if is_needed:
                 certified.append(peer)
         if chosen:
             ctx.tell_credentials(link, certified)
             ctx.send(link, Presences(tuple(chosen)))
+            ctx.tell_doubts(link, told)
 
     def _send_page(self, link: Link, after: bytes) -> None:
         ctx = self._ctx
@@ -148,6 +151,7 @@ class Hearsay:
         page = ctx.members.from_key(after, room)
         ctx.tell_credentials(link, (presence.peer for presence in page))
         ctx.send(link, Page(tuple(presence.data for presence in page)))
+        ctx.tell_doubts(link, (presence.peer for presence in page))
 
     def on_page(self, link: Link, message: Page) -> None:
         """A part of the other's table: take it, and ask for the next."""

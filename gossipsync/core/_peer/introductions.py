@@ -14,6 +14,7 @@ from attrs import define
 
 from gossipsync.core._peer.context import Context, Link
 from gossipsync.core._peer.standing import Standing
+from gossipsync.core.membership.members import DOWN_AFTER
 from gossipsync.core.membership.presence import (
     Presence,
     Stance,
@@ -77,13 +78,30 @@ class Introductions:
             self.renew(self._standing.stance)
             self._pause = 1.0
 
-    def renew(self, stance: Stance = Stance.UP) -> None:
+    @property
+    def stamp(self) -> int:
+        """Of our own presence; 0 before the first."""
+        return 0 if self._own is None else self._own.stamp
+
+    @property
+    def oldest_s(self) -> float:
+        """How old a presence may be that somebody relays: its peer may have been absent for a horizon, and clocks differ."""
+        config = self._ctx.config
+        horizon_s = max(config.horizon_ms / 1000, DOWN_AFTER * self._ctx.refresh_s)
+        return horizon_s + 2 * config.max_skew_ms / 1000
+
+    def renew_above(self, bound: int) -> None:
+        """Show everybody that we live, against a statement with that bound."""
+        self.renew(self._standing.stance, above=bound)
+        self._tell_all()
+
+    def renew(self, stance: Stance = Stance.UP, *, above: int = -1) -> None:
         """Sign a newer presence of our own, unless a directory speaks for us."""
         ctx, config = self._ctx, self._ctx.config
         self._standing.stance = stance
         if ctx.directory is not None:
             return
-        stamp = max(ctx.now.wall_ms, 0 if self._own is None else self._own.stamp + 1)
+        stamp = max(ctx.now.wall_ms, above + 1, 0 if self._own is None else self._own.stamp + 1)
         self._own = make_presence(
             network=config.network,
             peer=ctx.peer_id,
@@ -127,6 +145,7 @@ class Introductions:
         if chosen:
             ctx.tell_credentials(link, (presence.peer for presence in chosen))
             ctx.send(link, Presences(tuple(presence.data for presence in chosen)))
+            ctx.tell_doubts(link, (presence.peer for presence in chosen))
 
     def _tell_one(self, link: Link, presence: Presence | None) -> None:
         if presence is not None and presence.peer != link.peer:
@@ -172,6 +191,10 @@ class Introductions:
             return
         if not ctx.members.is_news(presence):
             return
+        age_s = (ctx.now.wall_ms - presence.stamp) / 1000
+        if age_s > self.oldest_s and (link is None or link.peer != presence.peer):
+            self._keep_lost(link, presence)
+            return
         if presence.peer not in ctx.credentials:
             ctx.refuse(
                 link, Reason.NO_CREDENTIAL, "a presence of somebody who has shown no certificate"
@@ -182,6 +205,7 @@ class Introductions:
             return
         former = ctx.members.find(presence.peer)
         known = None if former is None else former.presence
+        was_doubted = former is not None and former.suspicion is not None
         member = ctx.members.take(presence, ctx.now.mono_s)
         if member is None:
             ctx.refuse(link, Reason.LIMIT, "too many members")
@@ -195,6 +219,16 @@ class Introductions:
             )
             if presence.stance is not Stance.UP or (known is None and not ctx.is_sparse):
                 self._spread(link, presence)
+                return
+        if link is not None and was_doubted and member.suspicion is None:
+            self._spread(link, presence)  # it lives: as quickly known as the doubt was
+
+    def _keep_lost(self, link: Link | None, presence: Presence) -> None:
+        """So old that its peer is no member any more. From our own store: somebody to look for."""
+        if link is None and presence.stance is not Stance.LEFT:
+            self._ctx.members.keep_lost(presence)
+        else:
+            self._ctx.counters[Reason.STALE] += 1
 
     def _heard_of_self(self, presence: Presence, signed: bytes, signature: bytes) -> None:
         """An earlier start of ours, with a clock further ahead: go on above it, or others keep the old word."""

@@ -14,6 +14,7 @@ from gossipsync.core._peer.context import Context, Link
 from gossipsync.core._peer.exchange import Exchanges
 from gossipsync.core._peer.hearsay import Hearsay
 from gossipsync.core._peer.introductions import GREETING_BATCHES, Introductions
+from gossipsync.core._peer.probing import Probing
 from gossipsync.core._peer.standing import Standing
 from gossipsync.core.model.events import LinkClosed, LinkOpened
 from gossipsync.core.model.ids import Epoch, LinkId, PeerId
@@ -49,6 +50,7 @@ class Links:
     _introductions: Introductions
     _hearsay: Hearsay
     _exchanges: Exchanges
+    _probing: Probing
     _greet: Callable[[Link], None]
 
     def up(self, link_id: LinkId, remote: LinkPeer) -> None:
@@ -117,6 +119,7 @@ class Links:
         if not ctx.is_sparse:
             self._introductions.tell(link, batches=GREETING_BATCHES)
         self._greet(link)
+        self._probing.link_up(link)
         if link.is_dialer:  # an exchange serves both ends
             self._hearsay.open(link)
             self._exchanges.start(link)
@@ -137,9 +140,13 @@ class Links:
         member = ctx.members.find(link.peer)
         if member is not None:
             member.is_linked = False
-            member.heard_s = ctx.now.mono_s
-            member.was_lost = not ctx.is_sparse and not link.is_closing
+            member.heard_s = max(member.heard_s, link.heard_s)
+            is_broken = not link.is_closing and not link.is_parting
+            if is_broken and not ctx.is_sparse:
+                member.lost_stamp = member.clock_ms(ctx.now.mono_s)
             ctx.judge(member)
+        if self._standing.is_up:
+            self._probing.link_down(link)
         self._standing.update()
 
     def may_speak(self, link: Link) -> bool:

@@ -13,16 +13,20 @@ from gossipsync.core._peer.concern import Concern
 from gossipsync.core._peer.context import Context, Link
 from gossipsync.core._peer.exchange import Exchanges
 from gossipsync.core._peer.hearsay import Hearsay
-from gossipsync.core._peer.ingest import Ingest, unsound
+from gossipsync.core._peer.ingest import Ingest
 from gossipsync.core._peer.introductions import Introductions
 from gossipsync.core._peer.links import LinkPeer, Links
+from gossipsync.core._peer.probing import Probing
 from gossipsync.core._peer.report import MemberStatus, PeerStatus, Report
 from gossipsync.core._peer.rounds import Rounds
 from gossipsync.core._peer.standing import Standing
+from gossipsync.core._peer.starting import load, open_epoch
+from gossipsync.core._peer.verdicts import Verdicts
 from gossipsync.core._peer.writing import Writing, Written
 from gossipsync.core.membership.dialling import Dialler
 from gossipsync.core.membership.members import Members
 from gossipsync.core.membership.presence import Stance
+from gossipsync.core.membership.suspicion import LocalHealth
 from gossipsync.core.model import strict
 from gossipsync.core.model.acks import Ack
 from gossipsync.core.model.bucket import Deletes, Kind
@@ -35,15 +39,12 @@ from gossipsync.core.model.ids import (
     Origin,
     PeerId,
     epoch_of,
-    new_epoch,
     origin_of,
-    peer_of,
-    peer_text,
 )
 from gossipsync.core.model.now import Now
 from gossipsync.core.model.reasons import Reason
 from gossipsync.core.ports import Directory, Rng, Sign, Store, Verifier
-from gossipsync.core.replication.admission import Admission, Refusal
+from gossipsync.core.replication.admission import Admission
 from gossipsync.core.replication.draft import NOTHING, Draft
 from gossipsync.core.replication.fetching import Fetcher
 from gossipsync.core.replication.lines import LineKey
@@ -69,7 +70,7 @@ from gossipsync.core.wire.messages import (
     Want,
     decode_message,
 )
-from gossipsync.errors import ClosedError, StoreCorruptError
+from gossipsync.errors import ClosedError
 
 
 class Peer:
@@ -125,41 +126,29 @@ class Peer:
         self._standing = Standing(ctx)
         self._introductions = Introductions(ctx, self._standing, self._commits.put_head)
         self._hearsay = hearsay = Hearsay(ctx, self._introductions)
-        self._links = Links(
-            ctx, self._standing, self._introductions, hearsay, self._exchanges, self._commits.greet
+        health = LocalHealth()
+        self._verdicts = Verdicts(ctx, self._introductions, health, self._commits.put_head)
+        self._rounds = Rounds(
+            ctx, self._standing, self._introductions, hearsay, self._exchanges, self._verdicts
         )
-        self._rounds = Rounds(ctx, self._standing, self._introductions, hearsay, self._exchanges)
+        self._probing = Probing(ctx, self._verdicts, health, self._rounds.call)
+        self._links = Links(
+            ctx,
+            self._standing,
+            self._introductions,
+            hearsay,
+            self._exchanges,
+            self._probing,
+            self._commits.greet,
+        )
         self._writing = Writing(ctx, sealer, self._commits)
         self._concern = Concern(ctx, self._commits, self._writing, self._rounds, self._exchanges)
         self._report = Report(ctx, self._standing, self._introductions, self._rounds, self._commits)
-        self._load(admission)
-        self._open_epoch()
+        load(ctx, admission, self._ingest, self._commits, self._introductions, self._verdicts)
+        open_epoch(ctx)
         self._introductions.start(credential)
         self._rounds.next_s = now.mono_s
-
-    def _load(self, admission: Admission) -> None:
-        """Replay the store; every byte passes the same gate as a remote's."""
-        ctx = self._ctx
-        for name, value in sorted(ctx.store.load_heads().items()):
-            self._introductions.load_head(name, value)
-        if ctx.credential and (own := ctx.verifier.read_credential(ctx.credential)) is not None:
-            ctx.credentials[ctx.peer_id] = (ctx.credential, own[1])
-        for bucket, origin, index, data in ctx.store.load_pieces():
-            outcome = admission.admit(data, None)
-            if isinstance(outcome, Refusal):
-                what = f"bundle {index} of {bucket!r} by {peer_text(peer_of(origin))}"
-                raise StoreCorruptError(unsound(ctx.store.place, what, outcome))
-            self._commits.loaded(self._ingest.apply(outcome, ctx.peer_id, is_stored=True))
-        ctx.changed_buckets.clear()
-
-    def _open_epoch(self) -> None:
-        """A fresh epoch, above those that our store has of us even where the clock was set back since."""
-        ctx = self._ctx
-        ours = [
-            epoch_of(log.origin) for log in ctx.logs.logs() if peer_of(log.origin) == ctx.peer_id
-        ]
-        fresh = new_epoch(ctx.now.wall_ms, ctx.rng.getrandbits(15))
-        ctx.origin = origin_of(ctx.peer_id, max([fresh, *(Epoch(epoch + 1) for epoch in ours)]))
+        self._probing.start()
 
     # -- attributes ------------------------------------------------------------------------------------------
 
@@ -228,7 +217,9 @@ class Peer:
     def handle_dial_failed(self, address: str, reason: str, now: Now) -> None:
         """A Dial led to no link. Reason "self": we answered ourselves there."""
         self._ctx.now = now
+        expected = self._ctx.dialler.expected(address)
         self._ctx.dialler.failed(address, now.mono_s, is_self=reason == "self")
+        self._probing.dial_failed(expected, reason)
 
     def handle_seeds(self, addresses: tuple[str, ...], now: Now) -> None:
         """What the configured seeds resolve to at present."""
@@ -266,6 +257,8 @@ class Peer:
         self._commits.backlog.forgive()
         if now.mono_s >= self._rounds.next_s:
             self._rounds.round()
+        if now.mono_s >= self._probing.deadline_s:
+            self._probing.wake()
 
     def receive_data(self, link: LinkId, data: bytes, now: Now) -> None:
         """Bytes of a link's stream, in any pieces."""
@@ -320,6 +313,8 @@ class Peer:
                 self._introductions.receive(link, message)
             case Known() | Seek() | Page():
                 self._hearsay.receive(link, message)
+            case _:
+                self._probing.receive(link, message)
 
     # -- the application speaks ------------------------------------------------------------------------------
 
@@ -381,12 +376,22 @@ class Peer:
         self._commits.seal(everything=True)
         self._introductions.say_goodbye(Stance.LEFT)
 
+    def forget(self, peer: PeerId, now: Now) -> None:
+        """Give up a member that is not there. Raises LocalError for no member, NotPermittedError for one that lives."""
+        self._ctx.now = now
+        self._verdicts.dismiss(peer)
+
     # -- queries ---------------------------------------------------------------------------------------------
 
     def next_deadline(self) -> float | None:
         """When to call `handle_deadline()` (or just `drain()`), in monotonic seconds."""
         ctx = self._ctx
-        moments = [self._rounds.next_s, self._commits.next_deadline(), ctx.fetcher.next_deadline()]
+        moments = [
+            self._rounds.next_s,
+            self._probing.deadline_s,
+            self._commits.next_deadline(),
+            ctx.fetcher.next_deadline(),
+        ]
         for replica in ctx.replicas.values():
             due_ms = replica.next_sweep_ms()
             if due_ms is not None:

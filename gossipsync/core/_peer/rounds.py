@@ -16,6 +16,7 @@ from gossipsync.core._peer.exchange import Exchanges
 from gossipsync.core._peer.hearsay import Hearsay
 from gossipsync.core._peer.introductions import Introductions
 from gossipsync.core._peer.standing import Standing
+from gossipsync.core._peer.verdicts import Verdicts
 from gossipsync.core.membership.dialling import view_size
 from gossipsync.core.membership.members import Member
 from gossipsync.core.model.effects import Dial
@@ -25,6 +26,8 @@ _YIELD_S: Final = 0.3
 """Head start of the smaller key in dialling, so that two peers seldom dial each other at once."""
 _LOST_EVERY: Final = 10
 """Every so many rounds one lost member and one seed are tried beyond the view."""
+_ALONE: Final = 4
+"""Lost members tried every round while there is no link at all."""
 _FORGET_EVERY: Final = 100
 """Every so many rounds the addresses that nobody names any more are forgotten."""
 _REACH_AT_ONCE: Final = 16
@@ -46,6 +49,7 @@ class Rounds:
     _introductions: Introductions
     _hearsay: Hearsay
     _exchanges: Exchanges
+    _verdicts: Verdicts
     seeds: tuple[str, ...] = ()
     """What the configured seeds resolve to."""
     last_s: float | None = None
@@ -93,8 +97,11 @@ class Rounds:
         members = ctx.members
         refresh = ctx.refresh_s
         again_s = max(ctx.config.gossip_interval_s, refresh / 4)
-        for member in members.due(ctx.now.mono_s, refresh, again_s) if ctx.is_sparse else members:
+        looked_at = members.due(ctx.now.mono_s, refresh, again_s) if ctx.is_sparse else members
+        for member in list(looked_at):
             ctx.judge(member)
+            if self._verdicts.is_overdue(member):
+                self._verdicts.evict(member)
 
     def _gossip(self) -> None:
         """Talk with random partners: over their links, or over a transient one."""
@@ -105,7 +112,7 @@ class Rounds:
             self.last_s = ctx.now.mono_s
             return
         others = ctx.members.present
-        for peer in ctx.rng.sample(others, min(ctx.config.fanout, len(others))):
+        for peer in ctx.members.draw(ctx.rng, ctx.config.fanout, ctx.config.zone):
             link = ctx.by_peer.get(peer)
             if link is not None:
                 self.exchange(link)
@@ -174,12 +181,14 @@ class Rounds:
             for address in self.seeds:
                 self._dial_seed(address)
         if self._count % _FORGET_EVERY == 0:
-            presences = [member.presence for member in ctx.members if member.presence is not None]
+            known = [*(member.peer for member in ctx.members), *ctx.members.lost]
+            presences = [found for peer in known if (found := ctx.members.presence_of(peer))]
             named = {address for presence in presences for address in presence.addresses}
             ctx.dialler.forget_except(named.union(self.seeds))
-        if self._count % _LOST_EVERY == 0:
+        if self._count % _LOST_EVERY == 0 or not ctx.by_peer:
             away = [member.peer for member in ctx.members if member.state in ("down", "away")]
-            for peer in ctx.rng.sample(away, min(1, len(away))):
+            away += ctx.members.lost
+            for peer in ctx.rng.sample(away, min(1 if ctx.by_peer else _ALONE, len(away))):
                 self._dial_member(peer, is_wanted=True)
 
     def _chosen(self, missing: int) -> list[PeerId]:
@@ -212,12 +221,25 @@ class Rounds:
             self._dial_member(peer, is_wanted=False)
 
     def _dial_member(self, peer: PeerId, *, is_wanted: bool) -> None:
-        member = self._ctx.members.find(peer)
-        if member is not None and member.presence is not None:
-            for address in member.presence.addresses[:1]:
-                if peer < self._ctx.peer_id and self._ctx.dialler.who(address) is None:
+        member, presence = self._ctx.members.find(peer), self._ctx.members.presence_of(peer)
+        if presence is not None:
+            for address in presence.addresses[:1]:
+                if (
+                    member is not None
+                    and peer < self._ctx.peer_id
+                    and self._ctx.dialler.who(address) is None
+                ):
                     self._ctx.dialler.hold_off(address, member.heard_s + _YIELD_S)
                 self.dial(address, peer, is_wanted=is_wanted)
+
+    def call(self, peer: PeerId) -> bool:
+        """Open a transient link to a member, to see whether it lives. False where it cannot be dialled now."""
+        presence = self._ctx.members.presence_of(peer)
+        if presence is None or not presence.addresses or not self._standing.is_up:
+            return False
+        address = presence.addresses[0]
+        self.dial(address, peer, is_wanted=False)
+        return self._ctx.dialler.is_dialling(address)
 
     def _dial_seed(self, address: str) -> None:
         who = self._ctx.dialler.who(address)
@@ -231,5 +253,5 @@ class Rounds:
             address, ctx.now.mono_s
         ):
             return
-        ctx.dialler.started(address, is_wanted=is_wanted)
+        ctx.dialler.started(address, peer, is_wanted=is_wanted)
         ctx.effects.append(Dial(address, peer))

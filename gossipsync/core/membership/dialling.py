@@ -33,6 +33,8 @@ class _Address:
     is_dialling: bool = False
     peer: PeerId | None = None
     """Who answered there last."""
+    expected: PeerId | None = None
+    """Whom the dial under way is meant for."""
     is_self: bool = False
     is_wanted: bool = True
     """Was it last dialled for a link that is to stay?"""
@@ -59,11 +61,17 @@ class Dialler:
         known = self._addresses.get(address)
         return None if known is None else known.peer
 
-    def started(self, address: str, *, is_wanted: bool) -> None:
-        """A dial is under way, for a link that is to stay or for one exchange."""
+    def expected(self, address: str) -> PeerId | None:
+        """Whom the last dial of this address was meant for, where known."""
+        known = self._addresses.get(address)
+        return None if known is None else known.expected
+
+    def started(self, address: str, peer: PeerId | None, *, is_wanted: bool) -> None:
+        """A dial is under way to whom we expect there, for a link that is to stay or for one exchange."""
         known = self._addresses.setdefault(address, _Address())
         self.dialling += not known.is_dialling
         known.is_dialling = True
+        known.expected = peer
         known.is_wanted = is_wanted
 
     def is_dialling(self, address: str) -> bool:

@@ -1,21 +1,26 @@
 """Members: what is known about every other peer, and what state it seems to be in.
 
-A member is *alive* while it is linked or its presence keeps coming, *suspect* when that stops, *down* when it has stopped for
-long, *away* when it closed itself, *left* when it gave up membership (and is then no member any more).
-Invariant: of one peer's presence data the newest stamp is kept, and never an older one.
+A member is *alive* while it is linked or its presence keeps coming, *suspect* when that stops or somebody doubts that it lives,
+*down* by a verdict (see suspicion) or when its presence has stopped for long, *away* when it closed itself, *left* when it gave
+up membership (and is then no member any more). Whoever was away or down for a horizon is evicted: no member either, but its
+addresses are kept and tried now and then, so that two halves of a mesh find each other after any time (hashicorp/memberlist#222).
+Invariant: of one peer's presence data the newest stamp is kept, and never an older one, not even after it was evicted or dismissed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from heapq import heappush, heapreplace
+from heapq import heappop, heappush, heapreplace
 from itertools import islice
 from typing import Final
 
 from attrs import define
 
+from gossipsync.core.membership.drawing import Crowd
 from gossipsync.core.membership.presence import SHORT_BYTES, Presence, Stance
+from gossipsync.core.membership.suspicion import Suspicion
 from gossipsync.core.model.ids import PeerId
+from gossipsync.core.ports import Rng
 
 SUSPECT_AFTER: Final = 2.5
 """Refreshes missed, after which a member is suspect."""
@@ -25,6 +30,9 @@ _REFRESH_SHARE: Final = 8
 """Members per second of refresh interval: keeps presence traffic level as the mesh grows."""
 _LEAST_REFRESH: Final = 2.0
 _PRESENT: Final = frozenset({"alive", "suspect"})
+_ABSENT: Final = frozenset({"down", "away", "left"})
+_LOST: Final = 1024
+"""Evicted members whose addresses are kept, about 1 kB each: a mesh cut in halves needs one of the other half."""
 
 
 def refresh_s(members: int, gossip_interval_s: float) -> float:
@@ -43,8 +51,10 @@ class Member:
     hello_name: str = ""
     """What it called itself on its link."""
     is_linked: bool = False
-    was_lost: bool = False
-    """Its link broke, and nothing was heard since."""
+    lost_stamp: int | None = None
+    """Its link broke when its clock showed this (ms, as we guess), and nothing newer was heard since."""
+    suspicion: Suspicion | None = None
+    """The doubts about it that stand."""
     state: str = "alive"
     was_shown: bool = False
     """Has the application been told of its state?"""
@@ -52,8 +62,6 @@ class Member:
     """The presence change that brought its presence, by number."""
     changed_s: float = 0.0
     """When that was; monotonic."""
-    place: int = -1
-    """Where it stands in the list of those present; -1: not there."""
 
     @property
     def name(self) -> str:
@@ -65,18 +73,35 @@ class Member:
         """What it says of itself."""
         return Stance.UP if self.presence is None else self.presence.stance
 
+    @property
+    def zone(self) -> str:
+        """Where it says it is."""
+        return "" if self.presence is None else self.presence.zone
+
+    def clock_ms(self, now_s: float) -> int:
+        """What its clock shows now, going by its own stamps: never ahead of it but where it was set back."""
+        if self.presence is None:
+            return 0
+        return self.presence.stamp + max(0, round((now_s - self.changed_s) * 1000))
+
     def judge(self, now_s: float, refresh: float) -> str:
         """The state it seems to be in now."""
         if self.stance is Stance.LEFT:
             return "left"
+        if self.stance is Stance.AWAY and not self.is_linked:
+            return "away"
+        suspicion = self.suspicion
+        if suspicion is not None and suspicion.is_concluded:
+            return "down"
+        if suspicion is not None and (suspicion.own is not None or not self.is_linked):
+            return "suspect"
         if self.is_linked:
             return "alive"
-        if self.stance is Stance.AWAY:
-            return "away"
         silence = now_s - self.heard_s
         if silence > DOWN_AFTER * refresh:
             return "down"
-        return "suspect" if self.was_lost or silence > SUSPECT_AFTER * refresh else "alive"
+        is_lost = self.lost_stamp is not None or silence > SUSPECT_AFTER * refresh
+        return "suspect" if is_lost else "alive"
 
 
 class Members:
@@ -89,7 +114,12 @@ class Members:
         self._recent: dict[PeerId, Member] = {}
         """Whose presence is known, ourselves included, in the order of its changes."""
         self._short: dict[bytes, Member] = {}
-        self._present: list[PeerId] = []
+        self._crowd = Crowd()
+        self._bounds: dict[PeerId, tuple[int, float]] = {}
+        """Of whom no presence up to a stamp is taken until a moment: they were evicted or dismissed."""
+        self._barred: dict[bytes, bytes] = {}
+        """The same by the first bytes of their keys, as rows (see Presence.row)."""
+        self._lost: dict[PeerId, Presence] = {}
         self._due: list[tuple[float, PeerId]] = []
         self._own: Member | None = None
         self.seq = 0
@@ -116,66 +146,129 @@ class Members:
         self._left += (state == "left") - (member.state == "left")
         member.state = state
         if state in _PRESENT:
-            self._arrive(member)
+            self._crowd.arrive(member.peer, member.zone)
         else:
-            self._depart(member)
-
-    def _arrive(self, member: Member) -> None:
-        if member.place < 0:
-            member.place = len(self._present)
-            self._present.append(member.peer)
-
-    def _depart(self, member: Member) -> None:
-        if member.place < 0:
-            return
-        last = self._present.pop()
-        if last != member.peer:
-            self._present[member.place] = last
-            self._members[last].place = member.place
-        member.place = -1
+            self._crowd.depart(member.peer)
 
     @property
     def present(self) -> list[PeerId]:
         """Members that may be there: alive or suspect, in no order. Not to be changed."""
-        return self._present
+        return self._crowd.everybody
+
+    def draw(self, rng: Rng, count: int, zone: str) -> list[PeerId]:
+        """Partners for a peer in `zone`: see drawing."""
+        return self._crowd.draw(rng, count, zone)
 
     def due(self, now_s: float, refresh: float, again_s: float) -> Iterator[Member]:
         """Members whose state may have changed by silence alone; each is looked at again after at most `again_s`."""
         silent_s = now_s - SUSPECT_AFTER * refresh
         while self._due and self._due[0][0] <= now_s:
-            _, peer = self._due[0]
+            peer = self._due[0][1]
+            member = self._members.get(peer)
+            if member is None:
+                heappop(self._due)
+                continue
             heapreplace(self._due, (now_s + again_s, peer))
-            member = self._members[peer]
             if member.heard_s < silent_s or member.state != "alive" or not member.was_shown:
                 yield member
 
     def heard(self, peer: PeerId, now_s: float) -> Member | None:
-        """A peer has shown itself on its own link. None where there is no room for another member."""
+        """A peer has shown itself on its own link: nobody's doubt counts against that. None where there is no room."""
+        member = self._member(peer, now_s)
+        if member is not None:
+            self._unbar(peer)
+            member.heard_s = now_s
+            member.lost_stamp = None
+            member.suspicion = None
+        return member
+
+    def _member(self, peer: PeerId, now_s: float) -> Member | None:
         member = self._members.get(peer)
         if member is None:
             if len(self._members) >= self._limit:
                 return None
             member = self._members[peer] = Member(peer, now_s)
+            self._lost.pop(peer, None)
             self._short[peer[:SHORT_BYTES]] = member
-            self._arrive(member)
+            self._crowd.arrive(peer, "")
             heappush(self._due, (now_s, peer))
-        member.heard_s = now_s
-        member.was_lost = False
         return member
 
     def is_news(self, presence: Presence) -> bool:
         """Is it newer than what is known, so worth verifying?"""
         member = self._members.get(presence.peer)
         if member is None:
-            return len(self._members) < self._limit
+            bound = self._bounds.get(presence.peer)
+            is_barred = bound is not None and presence.stamp <= bound[0]
+            return not is_barred and len(self._members) < self._limit
         return member.presence is None or presence.stamp > member.presence.stamp
 
     def take(self, presence: Presence, now_s: float) -> Member | None:
-        """Keep a verified presence. None where there is no room."""
-        member = self.heard(presence.peer, now_s)
-        if member is not None:
-            self._note(member, presence, now_s)
+        """Keep a verified presence, and end what it refutes. None where there is no room.
+
+        One that its peer made before it was lost, or doubted, comes late over others, and says nothing about its life.
+        """
+        member = self._member(presence.peer, now_s)
+        if member is None:
+            return None
+        self._unbar(presence.peer)
+        if member.lost_stamp is not None and presence.stamp > member.lost_stamp:
+            member.lost_stamp = None
+        if member.suspicion is not None and member.suspicion.end_before(presence.stamp):
+            member.suspicion = None
+        if member.lost_stamp is None and member.suspicion is None:
+            member.heard_s = now_s
+        self._note(member, presence, now_s)
         return member
+
+    def is_overdue(self, member: Member, now_s: float, span_s: float) -> bool:
+        """Has a member been absent, or gone for good, for longer than a span?"""
+        return member.state in _ABSENT and not member.is_linked and now_s - member.heard_s > span_s
+
+    def drop(self, peer: PeerId, bound: int, until_s: float) -> Presence | None:
+        """No member any more, and no presence of it up to a stamp is taken until a moment. Its presence, if it had one."""
+        if len(self._bounds) >= self._limit:
+            self._unbar(next(iter(self._bounds)))
+        self._bounds[peer] = (bound, until_s)
+        self._barred[peer[:SHORT_BYTES]] = peer[:SHORT_BYTES] + bound.to_bytes(8, "big")
+        member = self._members.pop(peer, None)
+        self._lost.pop(peer, None)
+        if member is None:
+            return None
+        self._left -= member.state == "left"
+        self._crowd.depart(peer)
+        self._recent.pop(peer, None)
+        short = peer[:SHORT_BYTES]
+        self._short.pop(short, None)
+        return member.presence
+
+    def expire_bounds(self, now_s: float) -> None:
+        """Forget bounds whose time is over: older presence is refused for its age by then."""
+        for peer in [peer for peer, (_, until_s) in self._bounds.items() if until_s <= now_s]:
+            self._unbar(peer)
+
+    def _unbar(self, peer: PeerId) -> None:
+        if self._bounds.pop(peer, None) is not None:
+            del self._barred[peer[:SHORT_BYTES]]
+
+    def bar(self, peer: PeerId) -> int | None:
+        """The stamp up to which no presence of a peer is taken; None for no bound."""
+        bound = self._bounds.get(peer)
+        return None if bound is None else bound[0]
+
+    @property
+    def lost(self) -> list[PeerId]:
+        """Evicted members whose addresses are still tried."""
+        return list(self._lost)
+
+    def keep_lost(self, presence: Presence) -> PeerId | None:
+        """Keep an evicted member's addresses; whom we gave up for it, where there are too many."""
+        self._lost[presence.peer] = presence
+        if len(self._lost) <= _LOST:
+            return None
+        oldest = next(iter(self._lost))
+        del self._lost[oldest]
+        return oldest
 
     def own(self, presence: Presence, now_s: float) -> None:
         """Our own newest presence, to be told like any other."""
@@ -192,7 +285,7 @@ class Members:
     def presence_of(self, peer: PeerId) -> Presence | None:
         """A peer's presence, our own included."""
         member = self._recent.get(peer)
-        return None if member is None else member.presence
+        return self._lost.get(peer) if member is None else member.presence
 
     def by_short(self, short: bytes) -> PeerId | None:
         """The peer whose key begins so."""
@@ -205,6 +298,8 @@ class Members:
         find = self._short.get
         for row in rows:
             member = find(row[:SHORT_BYTES])
+            if member is None and row <= self._barred.get(row[:SHORT_BYTES], b""):
+                continue
             if member is None or member.presence is None or row > member.presence.row:
                 lacking.append(row)
         return lacking

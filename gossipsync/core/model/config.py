@@ -27,6 +27,8 @@ class PeerConfig:
     horizon_ms: int = 3_600_000
     push: bool = True
     """Send fresh bundles at once, not only in exchanges."""
+    probe_interval_s: float = 1.0
+    """How often to look whether linked members live; what a probe waits for is a share of it."""
     round_jitter: float = 0.2
     """Share of the interval by which rounds vary, so that peers do not march in step."""
     full_mesh: int = 12

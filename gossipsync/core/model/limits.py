@@ -71,6 +71,16 @@ class Limits:
     """Between two exchanges with one member for the sake of tokens: whoever shows us a cookie must not make us chatter."""
     token_partners: int = 4
     """Members asked at a time for what a token names, where its maker is not linked."""
+    statements: int = 64
+    """Statements (about 250 bytes each) in one message."""
+    statement_bytes: int = 320
+    """One statement."""
+    statements_per_s: float = 1.0
+    """Statements of one member a second that we verify and pass on, over a burst of `statements`: it loses few others at once."""
+    dismissals: int = 1024
+    """Members given up whose dismissal is kept, for a horizon: an operator's work, one at a time."""
+    reaches_per_link: int = 8
+    """Members that we try to reach at once because one other cannot: each may cost a dial."""
     known_rows: int = 512
     """Peers named or asked for in one message: more than change in a mesh of any size while news spreads."""
     credential_bytes: int = 12 << 10

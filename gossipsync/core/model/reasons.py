@@ -22,6 +22,7 @@ class Reason(StrEnum):
     FORK = "fork"
     MERKLE = "merkle"
     SKEW = "skew"
+    STALE = "stale"
     UNSOLICITED = "unsolicited"
     LIMIT = "limit"
     CREDENTIAL = "credential"

@@ -7,12 +7,13 @@ message that does not match is MALFORMED, which only its sender can have caused.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, assert_never
+from typing import Final
 
 from attrs import frozen
 
 from gossipsync.core.model import strict
 from gossipsync.core.model.ids import ORIGIN_BYTES
+from gossipsync.core.wire.liveness import Liveness, liveness_parts
 
 WireLine = tuple[str, bytes, int, bytes, int]
 """(bucket, origin, index, first 8 bytes of the head's hash, head HLC)."""
@@ -166,6 +167,7 @@ Message = (
     | Known
     | Seek
     | Page
+    | Liveness
 )
 
 
@@ -203,7 +205,8 @@ def _parts(message: Message) -> tuple[object, ...]:
             return (12, b"".join(key + bytes((flag,)) for key, flag in sought), after)
         case Page(data):
             return (13, data)
-    assert_never(message)
+        case _:
+            return liveness_parts(message)
 
 
 def decode_message(payload: bytes) -> Message:
@@ -358,6 +361,7 @@ _READERS: Final[dict[object, Callable[[_Parts], Message | None]]] = {
     11: _known_peers,
     12: _seek,
     13: _page,
+    **dict.fromkeys(range(18, 24), read_liveness),
 }
 """By its type, what a message's parts are; None where they do not fit. Anything malformed within raises."""
 

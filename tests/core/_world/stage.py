@@ -104,6 +104,7 @@ class Stage:
             "network": NETWORK,
             "name": name,
             "gossip_interval_s": _SELDOM_S,
+            "probe_interval_s": _SELDOM_S,
             "token_key": TOKEN_KEY,
         }
         self.peer = Peer(

@@ -32,7 +32,7 @@ def test_a_member_goes_from_alive_to_suspect_to_down_and_back() -> None:
     assert member.judge(DOWN_AFTER * refresh + 0.1, refresh) == "down"
     members.take(presence(stamp=2), 20.0)
     assert member.judge(20.0, refresh) == "alive"
-    member.was_lost = True
+    member.lost_stamp = 2
     assert member.judge(20.0, refresh) == "suspect"
     member.is_linked = True
     assert member.judge(1000.0, refresh) == "alive"
@@ -106,7 +106,7 @@ def test_dialling_backs_off_and_never_gives_up() -> None:
     now_s, pauses = 0.0, []
     for _ in range(12):
         assert dialler.may_dial("a", now_s)
-        dialler.started("a", is_wanted=True)
+        dialler.started("a", None, is_wanted=True)
         assert not dialler.may_dial("a", now_s)
         assert dialler.dialling == 1
         dialler.failed("a", now_s)
@@ -118,7 +118,7 @@ def test_dialling_backs_off_and_never_gives_up() -> None:
     assert pauses[0] < 0.5
     assert max(pauses) <= LAST_RETRY_S * 1.5 + 0.01
     assert min(pauses[-3:]) >= LAST_RETRY_S * 0.5
-    dialler.started("a", is_wanted=True)
+    dialler.started("a", None, is_wanted=True)
     dialler.succeeded("a", identity("p").peer, now_s)
     assert dialler.who("a") == identity("p").peer
     assert dialler.may_dial("a", now_s + 0.3)
@@ -126,7 +126,7 @@ def test_dialling_backs_off_and_never_gives_up() -> None:
 
 def test_our_own_address_is_not_dialled_again() -> None:
     dialler = Dialler(random.Random(1))
-    dialler.started("a", is_wanted=True)
+    dialler.started("a", None, is_wanted=True)
     dialler.failed("a", 0.0, is_self=True)
     assert not dialler.may_dial("a", 1e9)
 

@@ -1,0 +1,325 @@
+"""Probing: do the members that we are linked with live? And do those that somebody doubts?
+
+At every tick the few links that were silent longest get a ping; whatever comes over a link is an answer. A link that breaks
+without a word, a dial that is refused, and another's doubt have the member probed at once. Who does not answer is probed through
+`SCOUTS` other members, which ping it or dial it; only where they reach it no more than we do, we doubt it (see verdicts). After
+Das, Gupta, Motivala, "SWIM" (2002), and Dadgar, Phillips, Currey, "Lifeguard" (2018): all patience is multiplied by our own
+health, and nothing is concluded for `CALM_S` after our own loop stood still.
+
+Invariant: a constant number of pings a tick, however many members; at most `Limits.reaches_per_link` members that others have us
+reach for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from heapq import nsmallest
+from typing import Final
+
+from attrs import define, field
+
+from gossipsync.core._peer.context import Context, Link
+from gossipsync.core._peer.verdicts import Verdicts
+from gossipsync.core.membership.members import Member
+from gossipsync.core.membership.presence import Stance
+from gossipsync.core.membership.suspicion import LocalHealth
+from gossipsync.core.model.ids import LinkId, PeerId
+from gossipsync.core.model.reasons import Reason
+from gossipsync.core.wire.liveness import Liveness, Parting, Ping, Pong, Reach, Reached, Statements
+
+SCOUTS: Final = 3
+"""Members asked to reach one that does not answer us; SWIM's and Lifeguard's k."""
+CALM_S: Final = 5.0
+"""No verdicts for so long after our own loop stood still: what arrived meanwhile must be read first, and others must find us again."""
+_STALLED: Final = 0.5
+"""Probe intervals by which a deadline may be late; beyond, our own loop has stood still."""
+_PINGS: Final = 3
+"""Links pinged a tick: with those that the other ends ping, all of a view in less than two ticks."""
+_SILENT: Final = 0.75
+"""Probe intervals of silence after which a link is worth a ping."""
+_DIRECT: Final = 0.5
+"""Probe intervals to answer a ping or a dial: several round trips between continents."""
+_INDIRECT: Final = 0.75
+"""Probe intervals for scouts to answer: a dial of theirs, there and back."""
+_OVERDUE: Final = 1.25
+"""Presence refreshes of silence that make a dial that timed out worth a probe; one that is refused always is."""
+_TIDY_EVERY: Final = 5
+"""Ticks from one look at what may be forgotten to the next."""
+
+
+@define(eq=False)
+class _Probe:
+    number: int
+    started_s: float
+    due_s: float
+    is_refused: bool = False
+    """Has dialling it failed for sure?"""
+    scouts: set[LinkId] | None = None
+    """Links of those who have not yet answered; None before they are asked."""
+
+
+@define(eq=False)
+class _Errand:
+    """Reaching somebody because another cannot."""
+
+    peer: PeerId
+    started_s: float
+    due_s: float
+
+
+@define(eq=False)
+class Probing:
+    """The failure detector of one peer. `dial(peer)` opens a transient link, and says whether it is being opened."""
+
+    _ctx: Context
+    _verdicts: Verdicts
+    _health: LocalHealth
+    _dial: Callable[[PeerId], bool]
+    deadline_s: float = float("inf")
+    """When to `wake`; infinite where a directory speaks for the members."""
+    stalls: int = 0
+    failed: int = 0
+    """Probes that nobody answered."""
+    _next_s: float = 0.0
+    _calm_s: float = 0.0
+    _number: int = 0
+    _ticks: int = 0
+    _probes: dict[PeerId, _Probe] = field(factory=dict)
+    _errands: dict[tuple[LinkId, int], _Errand] = field(factory=dict)
+
+    def start(self) -> None:
+        """From now on look at the others."""
+        if self._ctx.directory is None:
+            self._next_s = self._ctx.now.mono_s + self._span_s(1.0)
+            self._arm(self._next_s)
+
+    def _span_s(self, share: float) -> float:
+        return share * self._ctx.config.probe_interval_s * self._health.factor
+
+    def _arm(self, due_s: float) -> None:
+        if due_s < self.deadline_s and self._ctx.directory is None:
+            self.deadline_s = due_s
+
+    # -- time ------------------------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Something is due."""
+        now_s = self._ctx.now.mono_s
+        if now_s - self.deadline_s > _STALLED * self._ctx.config.probe_interval_s:
+            self._stalled()
+        for peer, probe in list(self._probes.items()):
+            if probe.due_s <= now_s:
+                self._due(peer, probe)
+        for key, errand in list(self._errands.items()):
+            if errand.due_s <= now_s:
+                self._answer(key, was_reached=self._has_answered(errand.peer, errand.started_s))
+        if now_s >= self._next_s:
+            self._tick()
+        for peer in self._verdicts.decide():
+            self.check(peer)
+        dues = [probe.due_s for probe in self._probes.values()]
+        dues += [errand.due_s for errand in self._errands.values()]
+        self.deadline_s = min([self._next_s, self._verdicts.next_deadline(), *dues])
+
+    def _stalled(self) -> None:
+        """We were deaf: begin all probes anew, and conclude nothing until the others have found us again."""
+        now_s = self._ctx.now.mono_s
+        self.stalls += 1
+        self._calm_s = now_s + CALM_S
+        self._verdicts.postpone(self._calm_s)
+        for probe in self._probes.values():
+            probe.started_s, probe.due_s = now_s, now_s + self._span_s(_DIRECT)
+            probe.scouts = None
+
+    def _tick(self) -> None:
+        ctx = self._ctx
+        self._ticks += 1
+        jitter = 0.8 + 0.4 * ctx.rng.random()
+        self._next_s = ctx.now.mono_s + self._span_s(jitter)
+        silent_s = ctx.now.mono_s - self._span_s(_SILENT)
+        silent = [
+            link
+            for link in ctx.by_peer.values()
+            if link.heard_s < silent_s and link.peer not in self._probes
+        ]
+        for link in nsmallest(_PINGS, silent, key=lambda link: (link.heard_s, link.id)):
+            self.check(link.peer)
+        unsure, ctx.unsure = ctx.unsure, {}
+        for peer in unsure:
+            self.check(peer)
+        if self._ticks % _TIDY_EVERY == 0:
+            self._verdicts.forget_old()
+
+    # -- probes ----------------------------------------------------------------------------------------------
+
+    def check(self, peer: PeerId) -> None:
+        """Does a member live? Ping it, or dial it where no link is open."""
+        ctx = self._ctx
+        member = ctx.members.find(peer)
+        if peer in self._probes or member is None or not _is_expected(member):
+            return
+        self._number += 1
+        now_s = ctx.now.mono_s
+        probe = _Probe(self._number, now_s, now_s + self._span_s(_DIRECT))
+        self._probes[peer] = probe
+        link = ctx.by_peer.get(peer)
+        if link is not None and not link.is_closing:
+            ctx.send(link, Ping(probe.number))
+        elif not self._dial(peer):
+            probe.is_refused = True
+            self._ask_others(peer, probe)
+        self._arm(probe.due_s)
+
+    def _has_answered(self, peer: PeerId, since_s: float) -> bool:
+        link = self._ctx.by_peer.get(peer)
+        return link is not None and not link.is_closing and link.heard_s >= since_s
+
+    def _due(self, peer: PeerId, probe: _Probe) -> None:
+        if self._has_answered(peer, probe.started_s):
+            self._lives(peer)
+        elif probe.scouts is None:
+            self._ask_others(peer, probe)
+        else:
+            self._fail(peer, probe)
+
+    def _ask_others(self, peer: PeerId, probe: _Probe) -> None:
+        ctx = self._ctx
+        others = [
+            link.peer for link in ctx.by_peer.values() if link.peer != peer and not link.is_closing
+        ]
+        probe.scouts = set()
+        for other in ctx.rng.sample(others, min(SCOUTS, len(others))):
+            link = ctx.by_peer[other]
+            probe.scouts.add(link.id)
+            ctx.send(link, Reach(probe.number, peer))
+        if (own := ctx.by_peer.get(peer)) is not None:
+            ctx.send(own, Ping(probe.number))
+        probe.due_s = ctx.now.mono_s + self._span_s(_INDIRECT)
+        self._arm(probe.due_s)
+
+    def _fail(self, peer: PeerId, probe: _Probe) -> None:
+        """Nobody reaches it. Scouts that are silent themselves speak against us rather than against it."""
+        del self._probes[peer]
+        self.failed += 1
+        silent = len(probe.scouts or ())
+        if silent:
+            self._health.worse(silent)
+        if self._ctx.now.mono_s >= self._calm_s:
+            self._verdicts.doubt(peer)
+            self._arm(self._verdicts.next_deadline())
+
+    def _lives(self, peer: PeerId) -> None:
+        """It has answered us."""
+        if self._probes.pop(peer, None) is not None:
+            self._health.better()
+        member = self._ctx.members.find(peer)
+        if member is not None and member.suspicion is not None:
+            self._ctx.members.heard(peer, self._ctx.now.mono_s)
+            self._ctx.judge(member)
+        for key, errand in list(self._errands.items()):
+            if errand.peer == peer:
+                self._answer(key, was_reached=True)
+
+    # -- what happens ----------------------------------------------------------------------------------------
+
+    def link_up(self, link: Link) -> None:
+        """Somebody is there."""
+        if self._ctx.directory is None:
+            self._lives(link.peer)
+            self._verdicts.greet(link)
+
+    def link_down(self, link: Link) -> None:
+        """A link has ended; where nobody said so, its peer may have."""
+        for key in [key for key in self._errands if key[0] == link.id]:
+            del self._errands[key]
+        if not link.is_parting and (not link.is_closing or link.peer in self._probes):
+            self.check(link.peer)
+
+    def dial_failed(self, peer: PeerId | None, reason: str) -> None:
+        """A dial led to nobody, where a member was expected."""
+        member = None if peer is None else self._ctx.members.find(peer)
+        if peer is None or member is None or reason in ("busy", "self"):
+            return
+        for key in [key for key, errand in self._errands.items() if errand.peer == peer]:
+            self._answer(key, was_reached=self._has_answered(peer, self._errands[key].started_s))
+        probe = self._probes.get(peer)
+        if probe is not None:
+            probe.is_refused = True
+            if probe.scouts is None and not member.is_linked:
+                self._ask_others(peer, probe)
+            return
+        silence_s = self._ctx.now.mono_s - member.heard_s
+        is_overdue = silence_s > _OVERDUE * self._ctx.refresh_s
+        if (
+            not member.is_linked
+            and member.suspicion is None
+            and (reason == "refused" or is_overdue)
+        ):
+            self.check(peer)
+
+    def receive(self, link: Link, message: Liveness) -> None:
+        """One message about who lives."""
+        match message:
+            case Ping(number):
+                self._ctx.send(link, Pong(number))
+            case Pong():
+                self._lives(link.peer)
+            case Reach():
+                self._on_reach(link, message)
+            case Reached():
+                self._on_reached(link, message)
+            case Statements():
+                for peer in self._verdicts.receive(link, message):
+                    self.check(peer)
+                self._arm(self._verdicts.next_deadline())
+            case Parting():
+                link.is_parting = True
+
+    def _on_reached(self, link: Link, message: Reached) -> None:
+        for peer, probe in self._probes.items():
+            scouts = probe.scouts
+            if scouts is not None and probe.number == message.number and link.id in scouts:
+                scouts.discard(link.id)
+                self._hear_scout(peer, probe, message)
+                return
+        self._ctx.refuse(link, Reason.UNSOLICITED, "an answer about a member not asked for")
+
+    def _hear_scout(self, peer: PeerId, probe: _Probe, message: Reached) -> None:
+        if message.was_reached:
+            del self._probes[peer]
+            self._health.better()
+        elif not probe.scouts and probe.is_refused:
+            self._fail(peer, probe)
+
+    # -- errands ---------------------------------------------------------------------------------------------
+
+    def _on_reach(self, link: Link, message: Reach) -> None:
+        ctx, key = self._ctx, (link.id, message.number)
+        under_way = sum(asker == link.id for asker, _ in self._errands)
+        if under_way >= ctx.config.limits.reaches_per_link or key in self._errands:
+            ctx.refuse(link, Reason.LIMIT, "asks to reach too many at once")
+            return
+        now_s = ctx.now.mono_s
+        self._errands[key] = _Errand(
+            message.peer, now_s, now_s + _DIRECT * ctx.config.probe_interval_s
+        )
+        self._arm(self._errands[key].due_s)
+        target = ctx.by_peer.get(message.peer)
+        if target is not None and not target.is_closing:
+            self._number += 1
+            ctx.send(target, Ping(self._number))
+        elif ctx.members.find(message.peer) is None or not self._dial(message.peer):
+            self._answer(key, was_reached=message.peer == ctx.peer_id)
+
+    def _answer(self, key: tuple[LinkId, int], *, was_reached: bool) -> None:
+        del self._errands[key]
+        link = self._ctx.links.get(key[0])
+        if link is not None:
+            self._ctx.send(link, Reached(key[1], was_reached))
+
+
+def _is_expected(member: Member) -> bool:
+    """Is it worth a probe, or do we know already that it is not there?"""
+    is_concluded = member.suspicion is not None and member.suspicion.is_concluded
+    has_own = member.suspicion is not None and member.suspicion.own is not None
+    return member.stance is Stance.UP and not is_concluded and not has_own
