@@ -17,14 +17,14 @@ __all__ = ["app"]
 _SECTIONS = (
     ("Set up", ("init", "invite", "join", "keygen", "run", "demo")),
     ("Read and write", ("get", "put", "del", "keys", "watch", "incr", "sadd", "srem")),
-    ("Watch over", ("status", "members", "gossipinfo", "wait", "leave")),
+    ("Watch over", ("status", "members", "gossipinfo", "wait", "leave", "forget")),
     ("Study", ("sim",)),
 )
 _COMMANDS = (
     *(_setup.init, _setup.invite, _setup.join, _setup.keygen, run, demo),
     *(_data.get, _data.put, _data.delete, _data.keys, _data.watch),
     *(_kinds.incr, _kinds.sadd, _kinds.srem),
-    *(_mesh.status, _mesh.members, _mesh.gossipinfo, _mesh.wait, _mesh.leave),
+    *(_mesh.status, _mesh.members, _mesh.gossipinfo, _mesh.wait, _mesh.leave, _mesh.forget),
     sim,
 )
 

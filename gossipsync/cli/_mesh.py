@@ -1,4 +1,4 @@
-"""What state the mesh is in, and leaving it: status, members, gossipinfo, wait, leave.
+"""What state the mesh is in, and leaving it: status, members, gossipinfo, wait, leave, forget.
 
 Invariant: `--check` judges this peer alone; the state of others never makes it unhealthy.
 """
@@ -20,7 +20,7 @@ from gossipsync.cli._options import (
 )
 from gossipsync.cli._output import Report, repeat
 
-__all__ = ["gossipinfo", "leave", "members", "status", "wait"]
+__all__ = ["forget", "gossipinfo", "leave", "members", "status", "wait"]
 
 UNHEALTHY_WARNINGS: Final = frozenset(
     {"behind", "forked", "cloned", "clock-suspect", "revoked", "store-failing"}
@@ -180,6 +180,19 @@ def leave(invocation: Invocation) -> None:
     """
     with invocation.call() as caller:
         caller.ask_to_end("leave")
+
+
+@click.command(cls=PeerCommand, epilog="Example: gossipsync forget web-7")
+@click.argument("peer")
+@click.pass_obj
+def forget(invocation: Invocation, peer: str) -> None:
+    """Give up a member that is dead for good, everywhere.
+
+    PEER is a name, or how a peer id starts. It counts no more for ack=majority and all. One that is alive cannot
+    be forgotten; one that comes back is a member again.
+    """
+    with invocation.call() as caller:
+        caller.ask_fields("forget", peer=peer)
 
 
 def _appearing(invocation: Invocation, patience_s: float) -> Caller:

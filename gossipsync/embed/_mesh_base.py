@@ -92,6 +92,18 @@ class MeshBase(Generic[B]):
         with engine.lock:
             return list(engine.peer.members(engine.now()))
 
+    def forget(self, peer: str) -> str:
+        """Give up a member that is dead for good, everywhere: a name, or how a peer id starts. Its peer id.
+
+        It counts no more for `ack="majority"` and `"all"`; should it come back, it is a member again.
+        Raises LocalError where that names no other member or several, NotPermittedError for one that lives.
+        """
+        engine = self._life.engine()
+        with engine.lock:
+            forgotten = engine.peer.forget(peer, engine.now())
+            engine.wake()
+        return peer_text(forgotten)
+
     def token(self) -> str:
         """All that this peer has seen, as text: `wait_for` it elsewhere to see as much there."""
         engine = self._life.engine()

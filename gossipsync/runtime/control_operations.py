@@ -13,6 +13,7 @@ from typing import Final
 import attrs
 import trio
 
+from gossipsync.core.model.ids import peer_text
 from gossipsync.core.model.values import encode_value
 from gossipsync.errors import LocalError, WaitTimeoutError
 from gossipsync.runtime.control_arguments import Arguments
@@ -129,6 +130,13 @@ async def _invite(engine: ServedEngine, arguments: Arguments, _: SendPart) -> ob
     )
 
 
+async def _forget(engine: ServedEngine, arguments: Arguments, _: SendPart) -> object:
+    with engine.lock:
+        peer = engine.peer.forget(arguments.text("peer"), engine.now())
+        engine.wake()
+    return {"peer_id": peer_text(peer)}
+
+
 async def _leave(engine: ServedEngine, _: Arguments, __: SendPart) -> object:
     engine.request_close(leave=True)
     # The end of the connection is the answer: then the peer has said goodbye.
@@ -155,6 +163,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "wait": _wait,
     "token": _token,
     "invite": _invite,
+    "forget": _forget,
     "leave": _leave,
     "close": _close,
 }

@@ -15,7 +15,7 @@ from gossipsync.cli._app import app
 DUE = {
     *("init", "invite", "join", "keygen", "run", "demo"),
     *("get", "put", "del", "keys", "watch", "incr", "sadd", "srem"),
-    *("status", "members", "gossipinfo", "wait", "leave"),
+    *("status", "members", "gossipinfo", "wait", "leave", "forget"),
 }
 
 

@@ -3,7 +3,7 @@
 import pytest
 from attrs import evolve
 
-from gossipsync.core.model.ids import PeerId
+from gossipsync.core.model.ids import peer_text
 from gossipsync.sim import Options
 from gossipsync.sim.driver import Driver
 from gossipsync.sim.simulation import Simulation
@@ -162,10 +162,6 @@ def test_two_halves_that_have_evicted_each_other_find_each_other() -> None:
         assert set(_states(driver)) == everybody
 
 
-def _id(driver: Driver) -> PeerId:
-    return driver.identity.peer
-
-
 def test_forgetting_reaches_everybody_and_the_forgotten_may_return() -> None:
     simulation = _mesh(40)
     victim, operated = simulation.drivers[20], simulation.drivers[5]
@@ -176,7 +172,7 @@ def test_forgetting_reaches_everybody_and_the_forgotten_may_return() -> None:
     simulation.network.split({cut_off.number: 1})
     simulation.world.run_until(simulation.world.now_s + 5.0)
     assert operated.peer is not None
-    operated.peer.forget(_id(victim), operated.now())
+    operated.peer.forget(peer_text(victim.identity.peer), operated.now())
     operated.pump()
     simulation.world.run_until(simulation.world.now_s + 1.0)
     for driver in simulation.honest():

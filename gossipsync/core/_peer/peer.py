@@ -376,10 +376,10 @@ class Peer:
         self._commits.seal(everything=True)
         self._introductions.say_goodbye(Stance.LEFT)
 
-    def forget(self, peer: PeerId, now: Now) -> None:
-        """Give up a member that is not there. Raises LocalError for no member, NotPermittedError for one that lives."""
+    def forget(self, called: str, now: Now) -> PeerId:
+        """Give up the dead member of that name, or peer id's beginning. Raises LocalError, NotPermittedError if it lives."""
         self._ctx.now = now
-        self._verdicts.dismiss(peer)
+        return self._verdicts.dismiss(called)
 
     # -- queries ---------------------------------------------------------------------------------------------
 

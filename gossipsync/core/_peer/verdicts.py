@@ -80,11 +80,22 @@ class Verdicts:
         self._spread(statement, None)
         self._ctx.judge(member)
 
-    def dismiss(self, peer: PeerId) -> None:
-        """Give up a member that is not there, on an operator's word. Raises LocalError, NotPermittedError."""
-        member = self._ctx.members.find(peer)
-        if member is None or member.state == "left":
-            raise LocalError("no such member: see gossipsync members")
+    def dismiss(self, called: str) -> PeerId:
+        """Give up a member that is not there, on an operator's word: a name, or how a peer id starts.
+
+        Raises LocalError where that names no member or several, NotPermittedError for one that lives.
+        """
+        found = [
+            member
+            for member in self._ctx.members
+            if member.state != "left"
+            and (member.name == called or (called and peer_text(member.peer).startswith(called)))
+        ]
+        if not found:
+            raise LocalError(f"no other member is called {called!r}: see gossipsync members")
+        if len(found) > 1:
+            raise LocalError(f"{len(found)} members are called {called!r}: give more of a peer id")
+        (member,) = found
         if member.is_linked or member.state == "alive":
             raise NotPermittedError(
                 f"{member.name!r} is alive: run gossipsync leave there, or stop it first"
@@ -92,6 +103,7 @@ class Verdicts:
         statement = self._state(Claim.DISMISSAL, member)
         self._apply(statement)
         self._spread(statement, None)
+        return member.peer
 
     def _state(self, claim: Claim, member: Member) -> Statement:
         ctx = self._ctx

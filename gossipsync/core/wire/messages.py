@@ -13,7 +13,7 @@ from attrs import frozen
 
 from gossipsync.core.model import strict
 from gossipsync.core.model.ids import ORIGIN_BYTES
-from gossipsync.core.wire.liveness import Liveness, liveness_parts
+from gossipsync.core.wire.liveness import Liveness, liveness_parts, read_liveness
 
 WireLine = tuple[str, bytes, int, bytes, int]
 """(bucket, origin, index, first 8 bytes of the head's hash, head HLC)."""
