@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from functools import partial
 from hashlib import sha256
 from struct import Struct
 from threading import Lock
@@ -20,14 +21,17 @@ from zlib import crc32
 
 from gossipsync.core.model.ids import NetworkId, Origin, PeerId
 from gossipsync.core.ports import StoredLog
-from gossipsync.errors import GossipsyncError, StoreCorruptError, StoreError
+from gossipsync.errors import StoreCorruptError, StoreError
 from gossipsync.stores._buffer import Batch, Log, LogState, WriteBuffer
 
 TIMEOUT_S: Final = 10
 """How long an answer is waited for: a commit of 1,000 bundles takes 0.1 s, a flush of a busy disk a few."""
 
 _CHECKSUM: Final = Struct(">I")
+_LOAD_PIECES: Final = 64
+"""Read at a time: at most 56 MiB at the largest bundle size, and a round trip spread over as many."""
 _Answer = TypeVar("_Answer")
+_Part = TypeVar("_Part")
 
 
 class Backend(Protocol):
@@ -45,8 +49,12 @@ class Backend(Protocol):
         """Every log and the highest index that a piece of it may have."""
         ...
 
-    def read_pieces(self, log: Log) -> list[tuple[int, bytes]]:
-        """(index, piece) of one log in index order, unsealed."""
+    def read_indexes(self, log: Log) -> list[int]:
+        """Of all pieces of a log, in order."""
+        ...
+
+    def read_pieces(self, log: Log, indexes: list[int]) -> list[bytes]:
+        """Some of them, in this order, unsealed."""
         ...
 
     def read_heads(self) -> dict[str, bytes]:
@@ -73,6 +81,8 @@ class RemoteStore:
         self._io_lock = Lock()
         self._is_closed = False
         self._is_connected = False
+        self._damage: StoreCorruptError | None = None
+        """Once something was found damaged, nothing is written over it."""
         self._changes = 0
         self._logs: dict[Log, StoredLog] = {}
         try:
@@ -99,14 +109,21 @@ class RemoteStore:
 
     def _pieces(self, logs: list[Log], changes: int) -> Iterator[tuple[str, Origin, int, bytes]]:
         for log in logs:
-            found = self._ask(lambda log=log: self._pieces_at(log, changes))  # type: ignore[misc]
-            for index, piece in found:
-                yield *log, index, piece
+            indexes = self._unless_overtaken(changes, partial(self._backend.read_indexes, log))
+            for start in range(0, len(indexes), _LOAD_PIECES):
+                some = indexes[start : start + _LOAD_PIECES]
+                pieces = self._unless_overtaken(
+                    changes, partial(self._backend.read_pieces, log, some)
+                )
+                for index, piece in zip(some, pieces, strict=True):
+                    yield *log, index, piece
 
-    def _pieces_at(self, log: Log, changes: int) -> list[tuple[int, bytes]]:
-        if self._changes != changes:
+    def _unless_overtaken(self, changes: int, question: Callable[[], list[_Part]]) -> list[_Part]:
+        """Raises StoreError once a commit has overtaken the load."""
+        found = self._ask(lambda: question() if self._changes == changes else None)
+        if found is None:
             raise StoreError(f"{self.place} was written while it was loaded: load it again")
-        return self._backend.read_pieces(log)
+        return found
 
     def load_heads(self) -> dict[str, bytes]:
         """Every committed head. Raises StoreCorruptError."""
@@ -142,6 +159,8 @@ class RemoteStore:
         self._ask(self._commit)
 
     def _commit(self) -> None:
+        if self._damage is not None:
+            raise StoreCorruptError(str(self._damage))
         batch = self._buffer.take()
         if not batch:
             return
@@ -183,7 +202,10 @@ class RemoteStore:
                         self._backend.connect()
                         self._is_connected = True
                     return question()
-            except GossipsyncError:
+            except StoreCorruptError as error:
+                self._damage = error
+                raise
+            except BaseException:
                 # In what state the connection is, nobody knows. Losing it costs one handshake.
                 self._is_connected = False
                 self._backend.disconnect()

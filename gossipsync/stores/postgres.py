@@ -130,19 +130,29 @@ class _Backend:
             for bucket, origin, line in rows
         }
 
-    def read_pieces(self, log: Log) -> list[tuple[int, bytes]]:
-        bucket, origin = log[0].encode(), log[1]
+    def read_indexes(self, log: Log) -> list[int]:
+        rows = self._rows(
+            "SELECT number::text::bytea FROM gossipsync_pieces WHERE log = "
+            "(SELECT id FROM gossipsync_logs WHERE owner = %s AND bucket = %s AND origin = %s) ORDER BY gossipsync_pieces.number",
+            *self._name(log),
+        )
+        return [int(number) for (number,) in rows]
+
+    def read_pieces(self, log: Log, indexes: list[int]) -> list[bytes]:
         rows = self._rows(
             "SELECT number::text::bytea, piece FROM gossipsync_pieces WHERE log = "
-            "(SELECT id FROM gossipsync_logs WHERE owner = %s AND bucket = %s AND origin = %s) ORDER BY gossipsync_pieces.number",
-            self._owner,
-            bucket,
-            origin,
+            "(SELECT id FROM gossipsync_logs WHERE owner = %s AND bucket = %s AND origin = %s) AND number = ANY(%s)",
+            *self._name(log),
+            indexes,
         )
+        found = {int(number): piece for number, piece in rows}
         return [
-            (int(number), unseal(piece, self._place, bucket, origin, number))
-            for number, piece in rows
+            unseal(found.get(index, b""), self._place, log[0].encode(), log[1], b"%d" % index)
+            for index in indexes
         ]
+
+    def _name(self, log: Log) -> tuple[bytes, bytes, bytes]:
+        return self._owner, log[0].encode(), log[1]
 
     def read_heads(self) -> dict[str, bytes]:
         rows = self._rows("SELECT name, value FROM gossipsync_heads WHERE owner = %s", self._owner)

@@ -132,12 +132,18 @@ class _Backend:
             for name, value in self._hash(b"logs").items()
         }
 
-    def read_pieces(self, log: Log) -> list[tuple[int, bytes]]:
+    def read_indexes(self, log: Log) -> list[int]:
+        name = self._prefix + b"log:" + pack_log(log)
+        return sorted(int(index) for index in cast("list[bytes]", self._redis.hkeys(name)))
+
+    def read_pieces(self, log: Log, indexes: list[int]) -> list[bytes]:
         name = b"log:" + pack_log(log)
-        return sorted(
-            (int(index), unseal(value, self._place, name, index))
-            for index, value in self._hash(name).items()
-        )
+        fields = [b"%d" % index for index in indexes]
+        found = cast("list[bytes | None]", self._redis.hmget(self._prefix + name, fields))
+        return [
+            unseal(value or b"", self._place, name, field)
+            for field, value in zip(fields, found, strict=True)
+        ]
 
     def read_heads(self) -> dict[str, bytes]:
         return {
@@ -175,7 +181,7 @@ class _Backend:
         name = pack_log(log)
         pieces = b"log:" + name
         if change.is_dropped:
-            pipe.delete(self._prefix + pieces)
+            pipe.unlink(self._prefix + pieces)
             pipe.hdel(self._prefix + b"logs", name)
         gone = [b"%d" % index for index in change.gone - change.pieces.keys()]
         if gone:

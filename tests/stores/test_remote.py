@@ -219,6 +219,28 @@ def test_damage_is_named(remote, number):
     assert "\n" not in str(caught.value)
 
 
+def test_nothing_is_written_over_damage(remote):
+    store = remote.store
+    store.put_head("h", b"value")
+    store.commit()
+    damage = DAMAGE[remote.kind][4]
+    if remote.kind == "redis":
+        remote.server.command("HSET", store._backend._prefix + b"heads", b"h", b"x")
+    else:
+        remote.server.command(f"{damage} WHERE owner = '\\x{store._backend._owner.hex()}'")
+    with pytest.raises(StoreCorruptError):
+        store.load_heads()
+    store.put_head("h", b"over it")
+    for _ in range(2):
+        with pytest.raises(StoreCorruptError, match="damaged"):
+            store.commit()
+    with pytest.raises(StoreLockedError):
+        remote.open()
+    store.close()
+    with pytest.raises(StoreCorruptError):
+        remote.reopen().load_heads()
+
+
 def test_a_full_redis_keeps_the_buffer(tmp_path):
     server = servers.running("redis")
     store = open_store(server.url, None, network=NETWORK, peer=PEER)
