@@ -110,8 +110,11 @@ def _read_file(path: Path) -> dict[str, object]:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from error
-    if "cluster_key" in table and mode & _OTHERS_MAY_READ:
-        _warn(f"{path} holds a cluster_key and others may read it; run: chmod 600 {path}")
+    if mode & _OTHERS_MAY_READ:
+        if "cluster_key" in table:
+            _warn(f"{path} holds a cluster_key and others may read it; run: chmod 600 {path}")
+        if any(sign in str(table.get("store")) for sign in ("@", "password=")):
+            _warn(f"{path} holds a store's password and others may read it; run: chmod 600 {path}")
     return table
 
 

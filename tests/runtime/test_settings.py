@@ -146,6 +146,9 @@ def test_what_is_no_duration(given: object) -> None:
         ({"placement": "agent"}, "'agent' is not one of"),
         ({"store": "redis"}, "'redis' is not one of 'memory', 'sqlite'"),
         ({"store": "sqlite"}, "needs a data_dir"),
+        ({"store": "mysql://me:hunter2@x"}, "this kind of address is none of redis://"),
+        ({"store": "redis://me:hunter2@x"}, "needs a data_dir too, to keep the peer's key in"),
+        ({"store": 7}, "7 is not one of"),
         ({"seeds": ["a:1"]}, "seeds without a key"),
         ({"listen": "127.0.0.1:0"}, "listen without a key"),
         ({"advertise": "a:1"}, "advertise without a key"),
@@ -202,6 +205,21 @@ def test_bad_files(tmp_path: Path, text: str, message: str) -> None:
     assert str(path) in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "url", ["redis://me:hunter2@x:1/2", "unix:///s", "postgresql://me:hunter2@x/d"]
+)
+def test_a_store_on_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    path = write(tmp_path, f'store = "{url}"\ndata_dir = "d"\n')
+    monkeypatch.setenv("GOSSIPSYNC_STORE", url)
+    for settings in (
+        load_settings(path),
+        load_settings(given={"data_dir": tmp_path}, env=True),
+        load_settings(given={"data_dir": tmp_path, "store": url}),
+    ):
+        assert settings.store == settings.store_kind == url
+        assert "hunter2" not in repr(settings)
+
+
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"cannot read .*absent\.toml"):
         gossipsync.open(tmp_path / "absent.toml")
@@ -228,6 +246,17 @@ def test_a_key_in_a_file_that_others_may_read_warns(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         gossipsync.open(write(tmp_path, text, 0o600))
+
+
+def test_a_password_in_a_file_that_others_may_read_warns(tmp_path: Path) -> None:
+    text = 'store = "redis://me:hunter2@x"\ndata_dir = "d"\n'
+    with pytest.warns(UserWarning, match="store's password .*chmod 600") as caught:
+        load_settings(write(tmp_path, text, 0o644))
+    assert "hunter2" not in str(caught[0].message)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_settings(write(tmp_path, text, 0o600))
+        load_settings(write(tmp_path, 'store = "redis://x"\ndata_dir = "d"\n', 0o644))
 
 
 def test_a_key_file_must_be_private(tmp_path: Path) -> None:

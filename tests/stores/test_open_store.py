@@ -4,7 +4,9 @@ import stat
 
 import pytest
 
+from gossipsync import stores
 from gossipsync.errors import ConfigError
+from gossipsync.runtime import readers
 from gossipsync.stores import MemoryStore, SqliteStore, open_store
 from tests.stores.places import NETWORK, PEER, fill
 
@@ -54,3 +56,7 @@ def test_only_the_owner_reads_it(tmp_path):
     assert set(names) == {"lock", "journal.db", "journal.db-wal", "journal.db-shm"}
     assert set(names.values()) == {0o600}
     assert {path.name for path in folder.iterdir()} == {"lock", "journal.db"}
+
+
+def test_whatever_address_a_setting_takes_is_known_here():
+    assert set(stores._SCHEMES) == set(readers._STORE_SCHEMES)
