@@ -24,6 +24,7 @@ from gossipsync.core.model.entry import Op, decode_entries, encode_entry, leaves
 from gossipsync.core.model.hlc import ZERO, Hlc, hlc_at
 from gossipsync.core.model.ids import Epoch, NetworkId, new_epoch
 from gossipsync.core.replication.merkle import merkle_root
+from gossipsync.core.replication.pieces import parse_piece
 from gossipsync.sim.identities import Identity
 from gossipsync.sim.randomness import Randomness
 from gossipsync.sim.stores import SimulatedStore
@@ -80,7 +81,12 @@ class Forger:
         if not logs:
             return None
         log = self._randomness.pick(tuple(logs))
-        return store.piece(*log, 1 + self._randomness.below((logs[log].last + 1) // 2))
+        data = store.piece(*log, 1 + self._randomness.below((logs[log].last + 1) // 2))
+        if data is None:
+            return None
+        return (
+            data if isinstance(parse_piece(data), Bundle) else None
+        )  # what is left of one is no bundle
 
     def branch(self, number: int) -> bytes | None:
         """A bundle of one of two logs that have the same numbers under the same epoch."""

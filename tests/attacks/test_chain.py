@@ -171,7 +171,7 @@ def _feed(world: World, number: int, bundle: bytes, author: Author) -> None:
     for other in world.nodes:
         other.up._introductions.keep_credential(der)
     link = next(iter(ctx.by_peer.values()))
-    node.up._ingest.accept(link, bundle, is_fresh=True)
+    node.up._parts.ingest.accept(link, bundle, is_fresh=True)
     world.touched(node)
 
 

@@ -12,8 +12,9 @@ from collections.abc import Callable
 
 from gossipsync.core import Deletes, Kind, Token, Written
 from gossipsync.core.model.ids import Origin, PeerId
+from gossipsync.core.model.limits import Limits
 from gossipsync.errors import EndedKeyError, LocalError, TokenError
-from tests.core._world import Node, World, logs_of, state_faults
+from tests.core._world import Node, World, expected_pairs, facts_in, logs_of, state_faults
 
 MAX_SKEW_MS = 10_000
 SETTLE_S = 60.0
@@ -30,7 +31,7 @@ _BUCKETS: dict[str, dict[str, object]] = {
 """`counts` is never deleted from, so its sums must be exact; `resets` is."""
 _KEYS = ("a", "b", "c", "d", "e", "long " + "k" * 60)
 _FIELDS = ("x", "y", "z")
-_HARMLESS = {"held", "skew", "gap", "no-credential", "unsolicited"}
+_HARMLESS = {"held", "skew", "gap", "no-credential", "unsolicited", "covered"}
 """What honest peers may count of each other: what came twice, too early or too late."""
 
 
@@ -52,6 +53,10 @@ class Swarm:
             push=rng.random() < 0.7,
             full_mesh=rng.choice((3, 12)),
             ordering=rng.choice(("mixed", "depth", "breadth", "precise")),
+            limits=Limits(
+                trim_after_s=random.Random(-seed).choice((60.0, 2.0, 0.2)),
+                log_waste_bytes=random.Random(-seed).choice((32 << 20, 2000)),
+            ),
         )
         self.world.break_chance = rng.choice((0.0, 0.0, 0.002, 0.02))
         self.adds: dict[tuple[Origin, int], list[tuple[str, int]]] = {}
@@ -281,6 +286,33 @@ class Swarm:
         self._check_counts(nodes)
         self._check_acked(nodes)
         self._check_all_seen(nodes)
+        self._check_history(nodes, wall_ms)
+
+    def _check_history(self, nodes: list[Node], wall_ms: int) -> None:
+        """What is shown is what follows from all that was ever written and reached anybody who is left, trimmed or not."""
+        seen = {place: data for node in self.world.nodes for place, data in node.disk.seen.items()}
+        written = {place: facts_in(data) for place, data in seen.items()}
+        for node in nodes:
+            logs = logs_of(node.up)
+            for bucket in _BUCKETS:
+                reached = [
+                    fact
+                    for (name, origin, index), facts in written.items()
+                    if name == bucket and (log := logs.get((name, origin))) is not None
+                    if index <= log.index
+                    for fact in facts
+                ]
+                replica = node.up.replicas.get(bucket)
+                if replica is None:
+                    continue
+                expected = expected_pairs(reached, replica.rules.kind, wall_ms)
+                shown = dict(replica.pairs(wall_ms))
+                if shown != expected:
+                    odd = [
+                        k for k in {*shown, *expected} if shown.get(k, ...) != expected.get(k, ...)
+                    ]
+                    what = [(k, shown.get(k), expected.get(k)) for k in odd[:3]]
+                    self.broken.append(f"{node.name}: {bucket} is not what was written: {what}")
 
     def _check_counts(self, nodes: list[Node]) -> None:
         for node in nodes:

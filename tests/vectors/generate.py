@@ -25,7 +25,7 @@ from gossipsync.core.model.hlc import Hlc
 from gossipsync.core.model.ids import Epoch, NetworkId, PeerId, origin_of
 from gossipsync.core.model.values import encode_value
 from gossipsync.core.replication.lines import Line, LineTree
-from gossipsync.core.replication.merkle import inclusion_path, merkle_root
+from gossipsync.core.replication.merkle import all_levels, merkle_root, proof_of
 from gossipsync.core.replication.tokens import line_name, write_token
 from gossipsync.core.replication.views import encode_total
 from gossipsync.core.wire import liveness, messages
@@ -139,6 +139,7 @@ def _bundles() -> dict[str, object]:
         bundle = make_bundle(bucket)
         leaves = _leaves(names)
         second = make_bundle(bucket, 2, bundle.header.hash)
+        proof = proof_of(all_levels(leaves), len(leaves), [len(leaves) - 1])
         found[bucket] = {
             "entries": names,
             "header": bundle.header.data.hex(),
@@ -146,7 +147,7 @@ def _bundles() -> dict[str, object]:
             "signed_bytes": signed_bytes(bundle.header.data).hex(),
             "signature": bundle.signature.hex(),
             "merkle_root": bundle.header.root.hex(),
-            "path_of_last": [part.hex() for part in inclusion_path(leaves, len(leaves) - 1)],
+            "path_of_last": [proof[at : at + 32].hex() for at in range(0, len(proof), 32)],
             "bundle": bundle.encode().hex(),
             "next_bundle": second.encode().hex(),
         }

@@ -21,7 +21,7 @@ from gossipsync.core.model.bundle import parse_bundle, parse_header
 from gossipsync.core.model.entry import decode_entries, leaves_of
 from gossipsync.core.model.hlc import Hlc
 from gossipsync.core.model.ids import epoch_of, peer_of
-from gossipsync.core.replication.merkle import merkle_root, root_from_path
+from gossipsync.core.replication.merkle import levels_from, merkle_root
 from gossipsync.core.replication.tokens import read_token
 from gossipsync.core.wire.messages import decode_message, encode_message
 from tests.core._world import Authority
@@ -65,8 +65,9 @@ def test_bundles_read_verify_and_chain(bucket: str) -> None:
     assert sha256(header.data).hexdigest() == golden["header_hash"] == header.hash.hex()
     leaves = leaves_of(decode_entries(bundle.entries))
     assert merkle_root(leaves).hex() == golden["merkle_root"] == header.root.hex()
-    path = [bytes.fromhex(part) for part in golden["path_of_last"]]
-    assert root_from_path(leaves[-1], len(leaves) - 1, len(leaves), path) == header.root
+    path = b"".join(bytes.fromhex(part) for part in golden["path_of_last"])
+    last = len(leaves) - 1
+    assert levels_from({last: leaves[last]}, len(leaves), path)[-1] == {0: header.root}
     second = parse_bundle(bytes.fromhex(golden["next_bundle"])).header
     assert (second.index, second.previous) == (2, header.hash)
 

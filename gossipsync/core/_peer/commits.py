@@ -16,6 +16,7 @@ from gossipsync.core.model.effects import Commit
 from gossipsync.core.model.events import StoreFailed, StoreRecovered
 from gossipsync.core.model.ids import LinkId, Origin, PeerId, origin_of, peer_of
 from gossipsync.core.model.reasons import Reason
+from gossipsync.core.replication.keeping import Keeper
 from gossipsync.core.replication.lines import LineKey
 from gossipsync.core.replication.sealing import Sealer
 from gossipsync.core.wire.messages import Prune, Push, Stored, encode_message
@@ -40,6 +41,9 @@ class Commits:
 
     _ctx: Context
     _sealer: Sealer
+    _keeper: Keeper
+    _stored: dict[LineKey, int]
+    """How far our own store has each line."""
     backlog: Backlog = field(init=False)
     failure: str | None = None
     """Why the last commit was not carried out; None where it was."""
@@ -52,7 +56,6 @@ class Commits:
     _under_way: _UnderWay | None = None
     _retry_s: float | None = None
     _ticket: int = 0
-    _stored: dict[LineKey, int] = field(factory=dict)
     _acks: dict[PeerId, dict[str, int]] = field(factory=dict)
     _pushes: dict[LinkId, list[tuple[Origin, bytes]]] = field(factory=dict)
     _push_bytes: dict[LinkId, int] = field(factory=dict)
@@ -96,15 +99,16 @@ class Commits:
                 key = (bucket, ctx.origin)
                 if ctx.logs.find(key) is None:
                     ctx.name_line(key)
-                ctx.logs.append(bundle, ctx.peer_id)
-                ctx.store.append(bucket, ctx.origin, bundle.header.index, data)
+                self._keeper.append(bundle, ctx.peer_id, data)
                 self._own.append((ctx.origin, data))
                 self.backlog.sealed(bucket, bundle.header.index, len(data))
                 self.applied(key)
 
     def commit(self) -> Commit | None:
         """The next commit to carry out, if anything waits and none is under way."""
-        if self._under_way is not None or not (self._dirty or self._has_heads):
+        if self._under_way is not None:
+            return None
+        if not (self._dirty or self._has_heads or self._keeper.has_changes):
             return None
         if self._retry_s is not None and self._ctx.now.mono_s < self._retry_s:
             return None
@@ -117,6 +121,7 @@ class Commits:
         )
         self._under_way = _UnderWay(self._ticket, self._own, self._dirty, pending)
         self._own, self._dirty, self._has_heads = [], {}, False
+        self._keeper.has_changes = False
         return Commit(self._ticket)
 
     def committed(self, ticket: int) -> None:

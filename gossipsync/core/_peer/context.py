@@ -14,7 +14,6 @@ from gossipsync.core.model.bucket import Announcement
 from gossipsync.core.model.capability import Capability
 from gossipsync.core.model.config import PeerConfig
 from gossipsync.core.model.effects import Effect, Emit, HangUp, Send
-from gossipsync.core.model.entry import Entry, decode_entries
 from gossipsync.core.model.events import Event, MemberChanged, Refused
 from gossipsync.core.model.hlc import HybridClock
 from gossipsync.core.model.ids import Epoch, LinkId, Origin, PeerId
@@ -22,9 +21,11 @@ from gossipsync.core.model.now import Now
 from gossipsync.core.model.reasons import SENDERS_FAULT, Reason
 from gossipsync.core.ports import Directory, Rng, Sign, Store, Verifier
 from gossipsync.core.replication.budgets import Budget
+from gossipsync.core.replication.cells import Cell
 from gossipsync.core.replication.fetching import Fetcher
 from gossipsync.core.replication.lines import LineKey
 from gossipsync.core.replication.logs import LogBook
+from gossipsync.core.replication.pieces import SENDER, cells_in_piece
 from gossipsync.core.replication.replica import Replica
 from gossipsync.core.replication.tokens import NAME_BITS, LineName, line_name, shortened
 from gossipsync.core.wire.framing import FrameReader, frame
@@ -98,6 +99,10 @@ class Link:
     goals: dict[LineKey, int] = field(factory=dict)
     """How far its lines were when last compared, where ours were behind."""
     was_compared: bool = False
+    covered: bytes = b""
+    """What stands for the lines that it remembers of ended epochs."""
+    probed: bytes | None = None
+    """What stood for these when we last asked for them."""
     offset_ms: int | None = None
     """Its clock minus ours."""
     token_asked_s: float = float("-inf")
@@ -183,6 +188,11 @@ class Context:
     def heard_s(self, link: LinkId) -> float:
         """When anything last came over a link."""
         return self.links[link].heard_s
+
+    def cut_ms(self) -> int:
+        """Cells that end before this moment are left out of comparisons: by now, or by another's clock, they may be forgotten."""
+        step_ms = max(1000, self.config.max_skew_ms)
+        return -(-(self.now.wall_ms + self.config.max_skew_ms) // step_ms) * step_ms
 
     def emit(self, event: Event) -> None:
         """Tell the application and the log."""
@@ -271,15 +281,17 @@ class Context:
         known = self.credentials.get(peer)
         return None if known is None else known[1]
 
-    def recover(self, bucket: str, origin: Origin, index: int) -> list[Entry]:
-        """The entries of a kept bundle."""
+    def recover(self, bucket: str, origin: Origin, index: int) -> list[tuple[str, Cell]]:
+        """The keys and cells of what is kept of a bundle."""
         log = self.logs.find((bucket, origin))
-        return [] if log is None or index > log.index else decode_entries(log.bundles[index - 1][2])
+        piece = None if log is None else log.pieces.get(index)
+        return [] if piece is None else cells_in_piece(piece, origin, index)
 
     def sender_of(self, bucket: str, origin: Origin, index: int) -> PeerId:
         """Who handed us a bundle; ourselves where it is our own."""
         log = self.logs.find((bucket, origin))
-        return self.peer_id if log is None or index > log.index else log.senders[index - 1]
+        piece = None if log is None else log.pieces.get(index)
+        return self.peer_id if piece is None else piece[SENDER]
 
     def new_replica(self, bucket: str, announcement: Announcement) -> Replica:
         """An empty replica of a bucket not seen before."""
@@ -287,6 +299,7 @@ class Context:
             bucket,
             announcement,
             change_limit=self.config.limits.change_keys,
+            grace_ms=self.config.horizon_ms + 2 * self.config.max_skew_ms,
             recover=self.recover,
             sender=self.sender_of,
         )

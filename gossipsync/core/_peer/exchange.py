@@ -25,6 +25,8 @@ PATIENCE: Final = 5.0
 
 _OFFSET_ERROR_MS: Final = 1000
 """A digest tells the other's clock but for its time on the way; an answer is better, unless clocks have moved since."""
+_TRIMMED_S: Final = 5.0
+"""How long lines whose bundles are not whole any more are left to a reconciliation before they are asked for again."""
 _ANSWER_ROOM: Final = 4
 """Deltas that fit a link's queue when it is too full for pushes: whoever was not pushed something asks for it just then."""
 
@@ -80,12 +82,27 @@ class _Step:
 
 
 class Exchanges:
-    """All conversations of one peer. `stored(key)` says how far our own store has a line."""
+    """All conversations of one peer. `stored(key)` says how far our own store has a line.
 
-    def __init__(self, ctx: Context, ingest: Ingest, stored: Callable[[LineKey], int]) -> None:
+    `compared(link)` is called when an exchange has shown all that the other has, `trimmed(link)` when it cannot give whole
+    what we lack.
+    """
+
+    def __init__(
+        self,
+        ctx: Context,
+        ingest: Ingest,
+        stored: Callable[[LineKey], int],
+        covered_sum: Callable[[], bytes],
+        compared: Callable[[Link], None],
+        trimmed: Callable[[Link], None],
+    ) -> None:
         self._ctx = ctx
         self._ingest = ingest
         self._stored = stored
+        self._covered_sum = covered_sum
+        self._compared = compared
+        self._trimmed = trimmed
 
     def start(self, link: Link) -> None:
         """Open an exchange, unless one of ours is under way on this link."""
@@ -100,7 +117,7 @@ class Exchanges:
             number, ctx.now.mono_s, True, ctx.now.wall_ms, total, lines.seq
         )
         ctx.traffic["exchanges"] += 1
-        ctx.send(link, Digest(number, total, link.base, ctx.now.wall_ms))
+        ctx.send(link, Digest(number, total, link.base, ctx.now.wall_ms, self._covered_sum()))
 
     def is_comparing(self, link: Link) -> bool:
         """Is an exchange of ours under way on this link?"""
@@ -133,20 +150,23 @@ class Exchanges:
         if link.offset_ms is None or abs(offset_ms - link.offset_ms) > _OFFSET_ERROR_MS:
             link.offset_ms = offset_ms  # whose clock parks everything is never equal to anybody
         if message.sum == lines.digest():
-            ctx.send(link, Equal(message.exchange, ctx.now.wall_ms))
+            link.covered = message.covered
+            ctx.send(link, Equal(message.exchange, ctx.now.wall_ms, self._covered_sum()))
             self._equal(link, message.sum, lines.seq)
             return
         theirs = sum(not exchange.is_mine for exchange in link.exchanges.values())
         if theirs >= ctx.config.limits.exchanges_per_link or message.exchange in link.exchanges:
             ctx.refuse(link, Reason.LIMIT, "too many exchanges at once")
             return
+        link.covered = message.covered
         link.exchanges[message.exchange] = Exchange(message.exchange, ctx.now.mono_s, False)
         ctx.send(link, self._first_step(link, message))
 
     def _first_step(self, link: Link, message: Digest) -> Compare:
         lines, limits = self._ctx.logs.lines, self._ctx.config.limits
         step = _Step(limits.digest_lines)
-        if message.base and message.base == link.base:
+        is_known = message.base == link.base and link.base_seq >= lines.removed_seq
+        if message.base and is_known:
             changed = list(islice(lines.changed_since(link.base_seq), limits.digest_lines + 1))
             if len(changed) <= limits.digest_lines:
                 step.lines = changed
@@ -165,6 +185,7 @@ class Exchanges:
             return
         middle_ms = (exchange.sent_wall_ms + self._ctx.now.wall_ms) // 2
         link.offset_ms = message.wall_ms - middle_ms
+        link.covered = message.covered
         self._equal(link, exchange.sum, exchange.seq)
 
     def _equal(self, link: Link, total: bytes, seq: int) -> None:
@@ -173,6 +194,7 @@ class Exchanges:
         link.base_seq = seq
         link.was_compared = True
         link.goals.clear()
+        self._compared(link)
 
     def on_compare(self, link: Link, message: Compare) -> None:
         """One step: note where the other is ahead, answer where we are, and descend where sums differ."""
@@ -204,6 +226,8 @@ class Exchanges:
             del link.exchanges[message.exchange]
             # What did not fit one step is compared in a later exchange: until then we cannot know what we lack.
             link.was_compared |= not exchange.is_cut
+            if not exchange.is_cut:
+                self._compared(link)
 
     def _answer_asked(
         self, link: Link, message: Compare, theirs: dict[LineKey, int], step: _Step
@@ -213,8 +237,16 @@ class Exchanges:
         if message.is_since_base:
             asked = lines.changed_since(link.base_seq)
         else:
-            asked = (line for prefix in set(message.asked) for line in lines.lines_in(prefix))
+            asked = (line for prefix in message.asked for line in lines.lines_in(prefix))
         step.answer(line for line in asked if line.index > theirs.get(line.key, 0))
+        # A line that we only remember is in no sum: whoever is behind on it would not hear of it otherwise.
+        logs = self._ctx.logs
+        remembered = (logs.find(key) for key in theirs)
+        step.answer(
+            log.line()
+            for log in remembered
+            if log is not None and log.is_covered and log.index > theirs[log.key]
+        )
 
     def _compare_range(self, theirs: Range, step: _Step) -> None:
         lines, leaf = self._ctx.logs.lines, self._ctx.config.limits.leaf_lines
@@ -237,7 +269,7 @@ class Exchanges:
         if log is None or index > log.index:
             if self._ctx.fetcher.note(link.id, key, index):
                 link.goals[key] = index
-        elif index > 0 and head != log.head_at(index):
+        elif index > 0 and log.head_at(index) not in (None, head):
             self._ctx.fetcher.ask_again(link.id, key, index)
 
     # -- pulling ---------------------------------------------------------------------------------------------
@@ -259,10 +291,11 @@ class Exchanges:
         if len(message.spans) > limits.wanted_lines or link.queued_bytes > room:
             ctx.refuse(link, Reason.LIMIT, "asks for too much at once")
             return
-        spans = [
+        asked = [
             self._sendable(Span(bucket, Origin(origin), first, last))
             for bucket, origin, first, last in message.spans
         ]
+        spans = [span for span in asked if self._is_whole(span)]
         budget = min(message.budget_bytes, link.giving.size_bytes)
         bundles = build_delta(ctx.logs, spans, budget, ctx.config.ordering)
         for span in spans:
@@ -272,7 +305,13 @@ class Exchanges:
                 link.eager.add(span.origin)
                 link.lazy.discard(span.origin)
         ctx.tell_credentials(link, {peer_of(origin) for origin, _ in bundles})
-        ctx.send(link, Delta(message.request, tuple(data for _, data in bundles)))
+        is_trimmed = len(spans) < len(asked)
+        ctx.send(link, Delta(message.request, tuple(data for _, data in bundles), is_trimmed))
+
+    def _is_whole(self, span: Span) -> bool:
+        """Do we still have these bundles as they were received? What we never had is no reason to say that we have not."""
+        log = self._ctx.logs.find(span.key)
+        return log is None or span.first >= log.whole_from or span.first > log.index
 
     def _sendable(self, span: Span) -> Span:
         """What is ours leaves this peer only after its commit; to whoever asks before that, we do not have it yet."""
@@ -289,7 +328,11 @@ class Exchanges:
             ctx.refuse(link, Reason.UNSOLICITED, "a delta that was not asked for")
             return
         self._accept(link, message.bundles, is_fresh=False)
-        if not message.bundles:
+        if message.is_trimmed:
+            for span in spans:
+                ctx.fetcher.postpone(span.key, ctx.now.mono_s + _TRIMMED_S)
+            self._trimmed(link)
+        elif not message.bundles:
             for span in spans:
                 ctx.fetcher.give_up(link.id, span.key)
                 link.goals.pop(span.key, None)

@@ -14,8 +14,11 @@ from gossipsync.core.model.events import BucketMismatched, Forked
 from gossipsync.core.model.hlc import hlc_ms
 from gossipsync.core.model.ids import Origin, PeerId, epoch_of, peer_of
 from gossipsync.core.model.reasons import Reason
-from gossipsync.core.replication.admission import Admission, Admitted, Refusal
+from gossipsync.core.replication.admission import Admission, Admitted, AdmittedPiece, Refusal
+from gossipsync.core.replication.cells import Cell
+from gossipsync.core.replication.keeping import Keeper
 from gossipsync.core.replication.lines import LineKey
+from gossipsync.core.replication.pieces import HEADER
 from gossipsync.core.replication.replica import Replica
 from gossipsync.core.wire.messages import Prune
 
@@ -25,14 +28,6 @@ _GIVE_UP = frozenset({Reason.CHAIN, Reason.FORK, Reason.LIMIT, Reason.RIGHTS, Re
 """Refusals after which this member is asked for no more of the line: it cannot give anything else."""
 
 
-def unsound(place: str, what: str, refusal: Refusal) -> str:
-    """What to say of a bundle in our own store that the gate refuses."""
-    return (
-        f"{place}: {what} is not valid ({refusal.reason}: {refusal.detail}). It was left as it is: move it aside and start "
-        "again; the mesh gives back all that any peer still holds"
-    )
-
-
 class Ingest:
     """Takes bundles in. `relay(link, origin, data)` passes fresh ones on; `applied(key)` notes what the store must commit."""
 
@@ -40,30 +35,39 @@ class Ingest:
         self,
         ctx: Context,
         admission: Admission,
+        keeper: Keeper,
         relay: Callable[[Link, Origin, bytes], None],
         applied: Callable[[LineKey], None],
     ) -> None:
         self._ctx = ctx
         self._admission = admission
+        self._keeper = keeper
         self._relay = relay
         self._applied = applied
 
     def accept(self, link: Link, data: bytes, *, is_fresh: bool) -> None:
         """One bundle as received, then those that were waiting for it."""
-        outcome = self._admission.admit(data, self._ctx.now.wall_ms)
-        while isinstance(outcome, Admitted):
-            key = self.apply(outcome, link.peer)
-            if is_fresh:
-                self._ctx.lags_s.append(
-                    abs(self._ctx.now.wall_ms - hlc_ms(outcome.bundle.header.log_hlc)) / 1000
-                )
-                self._relay(link, outcome.bundle.header.origin, outcome.data)
-            early = self._ctx.fetcher.take_early(key)
-            if early is None:
-                return
-            link, data = self._ctx.links[early[0]], early[1]  # its sender answers for it
-            outcome = self._admission.admit(data, self._ctx.now.wall_ms)
-        self._refused(link, data, outcome, is_fresh=is_fresh)
+        key = self._accept_one(link, data, is_fresh=is_fresh)
+        if key is not None:
+            self.go_on(key, is_fresh=is_fresh)
+
+    def go_on(self, key: LineKey, *, is_fresh: bool = False) -> None:
+        """A line has moved: take in the bundles that came before their turn; their senders answer for them."""
+        while (early := self._ctx.fetcher.take_early(key)) is not None:
+            self._accept_one(self._ctx.links[early[0]], early[1], is_fresh=is_fresh)
+
+    def _accept_one(self, link: Link, data: bytes, *, is_fresh: bool) -> LineKey | None:
+        ctx = self._ctx
+        outcome = self._admission.admit(data, ctx.now.wall_ms)
+        if not isinstance(outcome, Admitted):
+            self._refused(link, data, outcome, is_fresh=is_fresh)
+            return None
+        key = self.apply(outcome, link.peer)
+        if is_fresh:
+            header = outcome.bundle.header
+            ctx.lags_s.append(abs(ctx.now.wall_ms - hlc_ms(header.log_hlc)) / 1000)
+            self._relay(link, header.origin, outcome.data)
+        return key
 
     def apply(self, admitted: Admitted, sender: PeerId, *, is_stored: bool = False) -> LineKey:
         """Merge a verified bundle, keep it, and move its line and our clock."""
@@ -74,15 +78,32 @@ class Ingest:
         replica.apply(admitted.entries, header.origin, header.index)
         if ctx.logs.find(key) is None:
             ctx.name_line(key)
-        ctx.logs.append(bundle, sender)
-        ctx.clock.fold(header.log_hlc)
-        if not is_stored:
-            ctx.store.append(header.bucket, header.origin, header.index, admitted.data)
+        if is_stored:
+            ctx.logs.append(bundle, sender)
+        else:
+            self._keeper.append(bundle, sender, admitted.data)
             self._applied(key)
-        self._moved(key, header.index)
+        ctx.clock.fold(header.log_hlc)
+        self.moved(key, header.index)
         return key
 
-    def _moved(self, key: LineKey, index: int) -> None:
+    def join(self, admitted: AdmittedPiece, wanted: Callable[[str, Cell], bool]) -> int:
+        """Merge those cells of a verified piece that are wanted; how many made a difference. Moves no line."""
+        ctx, header = self._ctx, admitted.header
+        replica = self.replica_for(header.bucket, header.announcement)
+        key = (header.bucket, header.origin)
+        if ctx.logs.find(key) is None:
+            ctx.name_line(key)
+        joined = [
+            name for name, cell in admitted.cells if wanted(name, cell) and replica.join(name, cell)
+        ]
+        ctx.clock.fold(header.log_hlc)
+        if joined:
+            ctx.moved(header.bucket)
+        return len(joined)
+
+    def moved(self, key: LineKey, index: int) -> None:
+        """A line has moved: what waited for that goes on."""
         ctx = self._ctx
         ctx.fetcher.moved(key)
         for link in ctx.links.values():
@@ -146,8 +167,10 @@ class Ingest:
         header = other.header
         if log is None or log.forked is not None:
             return
-        index = min(header.index, log.index)
-        log.forked = (log.bundles[index - 1][0], header.data)
+        held = log.pieces.get(min(header.index, log.index))
+        if held is None:
+            return
+        log.forked = (held[HEADER], header.data)
         self._ctx.emit(Forked(peer_of(key[1]), epoch_of(key[1]), key[0], header.index))
 
     def _prune(self, link: Link, origin: Origin, bucket: str, index: int) -> None:

@@ -43,7 +43,7 @@ class LinkPeer:
 
 @define(eq=False)
 class Links:
-    """All links of one peer. `greet(link)` tells a new one what we have stored of its own."""
+    """All links of one peer. `greet(link)` tells a new one what we have stored of its own, `ended(link)` that it is gone."""
 
     _ctx: Context
     _standing: Standing
@@ -52,6 +52,7 @@ class Links:
     _exchanges: Exchanges
     _probing: Probing
     _greet: Callable[[Link], None]
+    _ended: Callable[[LinkId], None]
 
     def up(self, link_id: LinkId, remote: LinkPeer) -> None:
         """A connection has proven who is there."""
@@ -132,6 +133,7 @@ class Links:
         if link is None:
             return
         ctx.fetcher.drop_link(link_id)
+        self._ended(link_id)
         self._hearsay.link_down(link_id)
         ctx.emit(LinkClosed(link_id, link.peer, reason))
         if ctx.by_peer.get(link.peer) is not link:

@@ -8,26 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from gossipsync.core._peer.commits import Commits
-from gossipsync.core._peer.concern import Concern
-from gossipsync.core._peer.context import Context, Link
-from gossipsync.core._peer.exchange import Exchanges
-from gossipsync.core._peer.hearsay import Hearsay
-from gossipsync.core._peer.ingest import Ingest
-from gossipsync.core._peer.introductions import Introductions
-from gossipsync.core._peer.links import LinkPeer, Links
-from gossipsync.core._peer.probing import Probing
-from gossipsync.core._peer.report import MemberStatus, PeerStatus, Report
-from gossipsync.core._peer.rounds import Rounds
-from gossipsync.core._peer.standing import Standing
-from gossipsync.core._peer.starting import load, open_epoch
-from gossipsync.core._peer.verdicts import Verdicts
-from gossipsync.core._peer.writing import Writing, Written
+from gossipsync.core._peer.context import Context
+from gossipsync.core._peer.links import LinkPeer
+from gossipsync.core._peer.loading import Loading, open_epoch
+from gossipsync.core._peer.parts import Parts
+from gossipsync.core._peer.receiving import Receiving
+from gossipsync.core._peer.report import MemberStatus, PeerStatus
+from gossipsync.core._peer.writing import Written
 from gossipsync.core.membership.dialling import Dialler
 from gossipsync.core.membership.members import Members
 from gossipsync.core.membership.presence import Stance
-from gossipsync.core.membership.suspicion import LocalHealth
-from gossipsync.core.model import strict
 from gossipsync.core.model.acks import Ack
 from gossipsync.core.model.bucket import Deletes, Kind
 from gossipsync.core.model.config import PeerConfig
@@ -42,34 +32,13 @@ from gossipsync.core.model.ids import (
     origin_of,
 )
 from gossipsync.core.model.now import Now
-from gossipsync.core.model.reasons import Reason
 from gossipsync.core.ports import Directory, Rng, Sign, Store, Verifier
-from gossipsync.core.replication.admission import Admission
 from gossipsync.core.replication.draft import NOTHING, Draft
 from gossipsync.core.replication.fetching import Fetcher
 from gossipsync.core.replication.lines import LineKey
 from gossipsync.core.replication.logs import LogBook
 from gossipsync.core.replication.replica import Replica
-from gossipsync.core.replication.sealing import Sealer
 from gossipsync.core.replication.tokens import Token
-from gossipsync.core.wire.framing import FrameTooLargeError
-from gossipsync.core.wire.messages import (
-    Compare,
-    Credentials,
-    Delta,
-    Digest,
-    Equal,
-    Known,
-    Message,
-    Page,
-    Presences,
-    Prune,
-    Push,
-    Seek,
-    Stored,
-    Want,
-    decode_message,
-)
 from gossipsync.errors import ClosedError
 
 
@@ -116,35 +85,23 @@ class Peer:
             started_s=now.mono_s,
             directory=directory,
         )
-        sealer = Sealer(config.network, logs, limits, sign)
-        admission = Admission(
-            config.network, limits, verifier, logs, ctx.rights_of, config.max_skew_ms
-        )
-        self._commits = Commits(ctx, sealer)
-        self._ingest = Ingest(ctx, admission, self._commits.relay, self._commits.applied)
-        self._exchanges = Exchanges(ctx, self._ingest, self._commits.stored)
-        self._standing = Standing(ctx)
-        self._introductions = Introductions(ctx, self._standing, self._commits.put_head)
-        self._hearsay = hearsay = Hearsay(ctx, self._introductions)
-        health = LocalHealth()
-        self._verdicts = Verdicts(ctx, self._introductions, health, self._commits.put_head)
-        self._rounds = Rounds(
-            ctx, self._standing, self._introductions, hearsay, self._exchanges, self._verdicts
-        )
-        self._probing = Probing(ctx, self._verdicts, health, self._rounds.call)
-        self._links = Links(
-            ctx,
-            self._standing,
-            self._introductions,
-            hearsay,
-            self._exchanges,
-            self._probing,
-            self._commits.greet,
-        )
-        self._writing = Writing(ctx, sealer, self._commits)
-        self._concern = Concern(ctx, self._commits, self._writing, self._rounds, self._exchanges)
-        self._report = Report(ctx, self._standing, self._introductions, self._rounds, self._commits)
-        load(ctx, admission, self._ingest, self._commits, self._introductions, self._verdicts)
+        self._parts = parts = Parts(ctx)
+        self._commits = parts.commits
+        self._concern = parts.concern
+        self._exchanges = parts.exchanges
+        self._introductions = parts.introductions
+        self._keeper = parts.keeper
+        self._links = parts.links
+        self._probing = parts.probing
+        self._reconciler = parts.reconciler
+        self._report = parts.report
+        self._rounds = parts.rounds
+        self._standing = parts.standing
+        self._upkeep = parts.upkeep
+        self._verdicts = parts.verdicts
+        self._writing = parts.writing
+        self._receiving = Receiving(ctx, parts)
+        Loading(ctx, parts).run()
         open_epoch(ctx)
         self._introductions.start(credential)
         self._rounds.next_s = now.mono_s
@@ -188,8 +145,8 @@ class Peer:
         return self._ctx.logs.lines.digest()
 
     def vector(self) -> dict[LineKey, int]:
-        """(bucket, origin) -> last bundle held, of every log."""
-        return {line.key: line.index for line in self._ctx.logs.lines}
+        """(bucket, origin) -> last bundle whose entries are in the state, of every log, those of ended epochs included."""
+        return {log.key: log.index for log in self._ctx.logs.logs() if log.index}
 
     @property
     def traffic(self) -> Mapping[str, int]:
@@ -255,66 +212,18 @@ class Peer:
             if (link := ctx.links.get(link_id)) is not None:
                 ctx.hang_up(link, "unresponsive")
         self._commits.backlog.forgive()
+        self._reconciler.expire()
+        self._upkeep.go_on()
         if now.mono_s >= self._rounds.next_s:
             self._rounds.round()
+            self._upkeep.round()
         if now.mono_s >= self._probing.deadline_s:
             self._probing.wake()
 
     def receive_data(self, link: LinkId, data: bytes, now: Now) -> None:
         """Bytes of a link's stream, in any pieces."""
-        ctx = self._ctx
-        ctx.now = now
-        known = ctx.links.get(link)
-        if known is None or known.is_closing:
-            return
-        known.received_bytes += len(data)
-        known.heard_s = now.mono_s  # a part of a long message is a sign of life too
-        ctx.traffic["received_bytes"] += len(data)
-        known.reader.feed(data)
-        try:
-            for payload in known.reader:
-                if not self._links.may_speak(known):
-                    return
-                self._receive(known, payload)
-        except FrameTooLargeError as error:
-            ctx.refuse(known, Reason.OVERSIZE, str(error))
-
-    def _receive(self, link: Link, payload: bytes) -> None:
-        ctx = self._ctx
-        try:
-            message = decode_message(payload)
-        except strict.MalformedError as error:
-            ctx.refuse(link, Reason.MALFORMED, str(error))
-            return
-        self._dispatch(link, message)
-        ctx.has_moved = True
-        if self._standing.state == "joining":
-            self._standing.update()
-
-    def _dispatch(self, link: Link, message: Message) -> None:
-        match message:
-            case Push():
-                self._exchanges.on_push(link, message)
-            case Delta():
-                self._exchanges.on_delta(link, message)
-            case Stored():
-                self._commits.on_stored(link, message)
-            case Digest():
-                self._exchanges.on_digest(link, message)
-            case Equal():
-                self._exchanges.on_equal(link, message)
-            case Compare():
-                self._exchanges.on_compare(link, message)
-            case Want():
-                self._exchanges.on_want(link, message)
-            case Prune():
-                self._commits.on_prune(link, message)
-            case Presences() | Credentials():
-                self._introductions.receive(link, message)
-            case Known() | Seek() | Page():
-                self._hearsay.receive(link, message)
-            case _:
-                self._probing.receive(link, message)
+        self._ctx.now = now
+        self._receiving.receive_data(link, data)
 
     # -- the application speaks ------------------------------------------------------------------------------
 
@@ -391,6 +300,8 @@ class Peer:
             self._probing.deadline_s,
             self._commits.next_deadline(),
             ctx.fetcher.next_deadline(),
+            self._reconciler.next_deadline(),
+            self._keeper.next_deadline(),
         ]
         for replica in ctx.replicas.values():
             due_ms = replica.next_sweep_ms()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from attrs import define
+from attrs import define, field
 
 from gossipsync.core._peer.context import Context
 from gossipsync.core.membership.presence import Stance
 from gossipsync.core.model.events import StateChanged
+from gossipsync.core.model.ids import PeerId
 
 _WITNESSES: Final = 2
 """Members whose state a joiner must have reached, where there are as many."""
@@ -22,6 +23,10 @@ class Standing:
     stance: Stance = Stance.UP
     state: str = "alone"
     was_ready: bool = False
+    witnesses: set[PeerId] = field(factory=set)
+    """Members who were asked, besides, what they remember of ended epochs."""
+    is_established: bool = False
+    """Has this peer, with the state it has, ever been ready? Then it is no joiner."""
 
     @property
     def is_up(self) -> bool:
@@ -45,9 +50,10 @@ class Standing:
         elif self.state == "ready":
             state = "ready"
         else:
-            synced = sum(link.is_synced for link in links)
+            synced = sum(link.is_synced and link.peer in self.witnesses for link in links)
             state = "ready" if synced >= min(_WITNESSES, len(links)) else "joining"
         if state != self.state:
             self.state = state
             self.was_ready |= state == "ready"
+            self.is_established |= state == "ready"
             self._ctx.emit(StateChanged(state))

@@ -77,6 +77,39 @@ def stub_of(data: bytes, value_size: int) -> bytes:
     return data[:-value_size] + sha256(data[-value_size:]).digest()
 
 
+def entry_like(stub: bytes) -> bytes:
+    """A stub whose value was replaced, as an entry that holds the hash in the value's place; it decodes as such.
+
+    Raises strict.MalformedError for anything that is no such stub.
+    """
+    try:
+        at = 1
+        for _ in ("key", "field", "op", "stamp", "expires"):
+            at = _after(stub, at)
+        head = _AFTER_HEAD[stub[at] & 31]
+        length = int.from_bytes(stub[at + 1 : at + head], "big")
+        fine = stub[at] in (0x58, 0x59, 0x5A) and length > INLINE_VALUE_BYTES
+    except (IndexError, KeyError) as error:
+        raise strict.MalformedError("not the stub of an entry") from error
+    if not fine or _head_size(length) != head or len(stub) != at + head + INLINE_VALUE_BYTES:
+        raise strict.MalformedError("not the stub of a long value")
+    return stub[:at] + b"\x58\x20" + stub[at + head :]
+
+
+_AFTER_HEAD: Final = {**dict.fromkeys(range(24), 1), 24: 2, 25: 3, 26: 5, 27: 9}
+"""Bytes of a CBOR head by its additional information (RFC 8949 §3)."""
+
+
+def _after(data: bytes, at: int) -> int:
+    """The offset behind the text, bytes, integer or null that begins at an offset."""
+    major, info = data[at] >> 5, data[at] & 31
+    if major == 7:
+        return at + 1
+    head = _AFTER_HEAD[info]
+    length = info if head == 1 else int.from_bytes(data[at + 1 : at + head], "big")
+    return at + head + (length if major in (2, 3) else 0)
+
+
 def leaf_hash(stub: bytes) -> bytes:
     """RFC 9162 §2.1.1 leaf hash; it also breaks ties between equal stamps of one peer."""
     return sha256(b"\x00" + stub).digest()
@@ -86,6 +119,10 @@ _MAX_TEXT_SIZE: Final = MAX_KEY_BYTES + 3
 
 # Size of a CBOR head by the length it announces, and of a head with the text or bytes that it announces.
 _HEAD: Final = bytes([1] * 24 + [2] * 232 + [3] * 65280)
+
+
+def _head_size(length: int) -> int:
+    return _HEAD[length] if length < 65536 else 5
 
 
 def _sized(length: int) -> int:

@@ -88,6 +88,15 @@ class StoreRecovered:
     """The store commits again."""
 
 
+@frozen
+class Yielded:
+    """After an absence longer than the horizon this peer gave up what the mesh had ended meanwhile."""
+
+    peer: PeerId
+    """Whose state it took over."""
+    cells: int
+
+
 Event = (
     LinkOpened
     | LinkClosed
@@ -99,4 +108,5 @@ Event = (
     | BucketMismatched
     | StoreFailed
     | StoreRecovered
+    | Yielded
 )

@@ -47,10 +47,22 @@ class Limits:
     """Bundles of one line asked from one member at a time, so that several members share a long log."""
     reassembly_bytes: int = 8 << 20
     """Bundles that arrived before their predecessors, over all links."""
+    trim_after_s: float = 60.0
+    """How long entries that have lost stay in their bundles, so that a peer that restarts catches up from whole logs."""
+    log_waste_bytes: int = 32 << 20
+    """Entries that have lost, over all logs: beyond, the oldest go at once."""
     link_queue_bytes: int = 2 << 20
     """Bytes handed to a link and not yet sent: beyond, the link gets no pushes until it has drained."""
     digest_lines: int = 1024
     """Lines in one message; a longer list is cut and the rest follows in a later exchange."""
+    survey_rows: int = 512
+    """Ranges asked about in one message of a reconciliation, and an eighth of the cells; answers stay below `delta_bytes`."""
+    covered_lines: int = 4096
+    """Lines of ended epochs that are remembered, and told to joiners: 60 bytes each."""
+    votes: int = 4096
+    """Cells about which members disagree, remembered until enough of them have said so."""
+    run_cells: int = 2_000_000
+    """Cells that one reconciliation may name; beyond it is given up."""
     leaf_lines: int = 24
     """A range with no more lines than this is sent as lines instead of being split further."""
     logs: int = 65536

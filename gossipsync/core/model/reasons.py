@@ -16,6 +16,7 @@ class Reason(StrEnum):
     KEY = "key"
     RATE = "rate"
     HELD = "held"
+    COVERED = "covered"
     GAP = "gap"
     SIGNATURE = "signature"
     CHAIN = "chain"

@@ -21,8 +21,18 @@ from gossipsync.core.model.ids import NetworkId, PeerId, peer_of
 from gossipsync.core.model.limits import Limits
 from gossipsync.core.model.reasons import Reason
 from gossipsync.core.ports import Verifier
+from gossipsync.core.replication.cells import SLOT, STAMP, Cell, cell_of
 from gossipsync.core.replication.logs import Log, LogBook
 from gossipsync.core.replication.merkle import merkle_root
+from gossipsync.core.replication.pieces import (
+    Piece,
+    cells_of,
+    is_proven,
+    parse_piece,
+    whole_piece,
+)
+
+_MISPLACED = "an entry stamped after its bundle, or a total of another origin"
 
 Rights = Callable[[PeerId], Capability | None]
 
@@ -39,6 +49,16 @@ class Admitted:
     entries: Sequence[Entry]
     data: bytes
     """As received."""
+
+
+@frozen
+class AdmittedPiece:
+    """A bundle, or a part of one, that may be merged by itself: genuine, and proven by its header."""
+
+    header: Header
+    signature: bytes
+    piece: Piece
+    cells: list[tuple[str, Cell]]
 
 
 @frozen
@@ -90,6 +110,50 @@ class Admission:
         refused = self._check_entries(header, entries, root)
         return Admitted(bundle, entries, data) if refused is None else Refusal(*refused, header)
 
+    def admit_piece(
+        self, data: bytes, wall_ms: int | None, sender: PeerId
+    ) -> AdmittedPiece | Refusal:
+        """Verify a bundle, or an excerpt of one, by itself: genuine, whatever is held of its log. `wall_ms` as in admit()."""
+        if len(data) > self._limits.bundle_bytes:
+            return Refusal(Reason.OVERSIZE, f"{len(data):,} bytes")
+        try:
+            parsed = parse_piece(data)
+            header = parsed.header
+            refused = self._check_rights(header, is_stored=wall_ms is None)
+            refused = refused or self._check_room(header) or self._check_branch(header)
+            refused = refused or self._check_signature(header, parsed.signature)
+            refused = refused or self._check_time(header, wall_ms)
+            if refused is not None:
+                return Refusal(*refused, header)
+            if isinstance(parsed, Bundle):
+                entries = decode_entries(parsed.entries)
+                cells = [
+                    (entry.key, cell_of(entry, header.origin, header.index)) for entry in entries
+                ]
+                is_genuine = merkle_root(leaves_of(entries)) == header.root
+                piece: Piece = whole_piece(parsed, sender)
+            else:
+                cells = cells_of(parsed)
+                is_genuine = is_proven(parsed, cells)
+                piece = parsed.piece(sender)
+        except strict.MalformedError as error:
+            return Refusal(Reason.MALFORMED, str(error))
+        if not is_genuine:
+            return Refusal(Reason.MERKLE, "entries do not match the signed root", header)
+        for _key, cell in cells:
+            slot = cell[SLOT]
+            if cell[STAMP] > header.log_hlc or (type(slot) is bytes and slot != header.origin):
+                return Refusal(Reason.MALFORMED, _MISPLACED, header)
+        return AdmittedPiece(header, parsed.signature, piece, cells)
+
+    def _check_branch(self, header: Header) -> tuple[Reason, str] | None:
+        """Of a line that forked, only the branch that was taken counts."""
+        log = self._logs.find((header.bucket, header.origin))
+        held = None if log is None else log.header_bytes(header.index)
+        if held not in (None, header.data):
+            return Reason.FORK, f"another bundle {header.index} than the one held"
+        return None
+
     def _check_rights(self, header: Header, *, is_stored: bool) -> tuple[Reason, str] | None:
         """Network, and what the origin may write; a certificate renewed since says nothing about what is stored."""
         if header.network != self._network:
@@ -109,37 +173,52 @@ class Admission:
         """Whether the log wants this number; nothing signed has been believed yet."""
         log = self._logs.find((header.bucket, header.origin))
         if log is None:
-            if (
-                not self._logs.has_room_for(header.bucket, self._limits.buckets)
-                or len(self._logs) >= self._limits.logs
-                or self._logs.count_of(peer_of(header.origin)) >= self._limits.logs_per_peer
-            ):
-                return Reason.LIMIT, "too many logs or buckets"
-            return None if header.index == 1 else (Reason.GAP, f"bundle {header.index} before 1")
+            full = self._check_room(header)
+            gap = None if header.index == 1 else (Reason.GAP, f"bundle {header.index} before 1")
+            return full or gap
         if header.index > log.index + 1:
             return Reason.GAP, f"bundle {header.index} after {log.index}"
-        if header.index <= log.index and log.bundles[header.index - 1][0] == header.data:
-            return Reason.HELD, ""
+        if header.index <= log.index:
+            held = log.header_bytes(header.index)
+            if held is None:
+                return Reason.COVERED, "what is left of it is in the state already"
+            if held == header.data:
+                return Reason.HELD, ""
+        return None
+
+    def _check_room(self, header: Header) -> tuple[Reason, str] | None:
+        """Is there room for one more log, where it is not known?"""
+        if self._logs.find((header.bucket, header.origin)) is None and (
+            not self._logs.has_room_for(header.bucket, self._limits.buckets)
+            or len(self._logs) >= self._limits.logs
+            or self._logs.count_of(peer_of(header.origin)) >= self._limits.logs_per_peer
+        ):
+            return Reason.LIMIT, "too many logs or buckets"
+        return None
+
+    def _check_signature(self, header: Header, signature: bytes) -> tuple[Reason, str] | None:
+        peer = peer_of(header.origin)
+        if not self._verifier.verify(peer, signature, signed_bytes(header.data)):
+            return Reason.SIGNATURE, "not signed by its origin"
+        return None
+
+    def _check_time(self, header: Header, wall_ms: int | None) -> tuple[Reason, str] | None:
+        if wall_ms is not None and header.log_hlc >= hlc_at(wall_ms + self._max_skew_ms):
+            ahead_ms = hlc_ms(header.log_hlc) - wall_ms
+            return Reason.SKEW, f"stamped {ahead_ms:,} ms ahead of our clock"
         return None
 
     def _check_proof(self, bundle: Bundle, wall_ms: int | None) -> tuple[Reason, str] | None:
         """Signature, then the chain it continues, then time."""
         header = bundle.header
-        if not self._verifier.verify(
-            peer_of(header.origin), bundle.signature, signed_bytes(header.data)
-        ):
-            return Reason.SIGNATURE, "not signed by its origin"
+        if (refused := self._check_signature(header, bundle.signature)) is not None:
+            return refused
         log = self._logs.find((header.bucket, header.origin))
         if log is not None and (log.forked is not None or header.index <= log.index):
             return Reason.FORK, f"another bundle {header.index} than the one held"
         if (refused := self._check_chain(header, log)) is not None:
             return refused
-        if wall_ms is not None and header.log_hlc >= hlc_at(wall_ms + self._max_skew_ms):
-            return (
-                Reason.SKEW,
-                f"stamped {hlc_ms(header.log_hlc) - wall_ms:,} ms ahead of our clock",
-            )
-        return None
+        return self._check_time(header, wall_ms)
 
     def _check_chain(self, header: Header, log: Log | None) -> tuple[Reason, str] | None:
         if header.previous != (NO_PREVIOUS if log is None else log.head):
@@ -154,10 +233,7 @@ class Admission:
         origin, log_hlc = header.origin, header.log_hlc
         for _key, field, _op, stamp, _expires, _value, _data in entries:
             if stamp > log_hlc or (type(field) is bytes and field != origin):
-                return (
-                    Reason.MALFORMED,
-                    "an entry stamped after its bundle, or a total of another origin",
-                )
+                return Reason.MALFORMED, _MISPLACED
         if root != header.root:
             return Reason.MERKLE, "entries do not match the signed root"
         return None

@@ -128,6 +128,24 @@ def cells_in(group: Group) -> list[Cell]:
     return [group] if isinstance(group, tuple) else list(group.values())
 
 
+def cell_in(group: Group, slot: Slot) -> Cell | None:
+    """The cell of one slot."""
+    if isinstance(group, tuple):
+        return group if group[SLOT] == slot else None
+    return group.get(slot)
+
+
+def replaced(group: Group, cell: Cell) -> Group:
+    """The group with another cell in a slot that it has."""
+    return cell if isinstance(group, tuple) else {**group, cell[SLOT]: cell}
+
+
+def without(group: Group, cell: Cell) -> Group | None:
+    """The group without one of its cells."""
+    left = {other[SLOT]: other for other in cells_in(group) if other is not cell}
+    return left if len(left) > 1 else next(iter(left.values()), None)
+
+
 def shadow_of(cell: Cell) -> Cell:
     """The cell without its value: what is left of it once its key has expired. A tombstone stays as it is."""
     if cell[SLOT] == TOMBSTONE or cell[SIZE] == SHADOW_SIZE:

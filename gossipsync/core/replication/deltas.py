@@ -61,7 +61,7 @@ def _in_order(logs: LogBook, spans: Sequence[Span], ordering: str) -> Iterator[t
     if ordering == "precise":
         each = [[(log, index) for index in range(first, last + 1)] for log, first, last in runs]
         # A log's HLC never goes back, so to merge by it keeps every log in its own order.
-        yield from merge(*each, key=lambda bundle: bundle[0].header(bundle[1]).log_hlc)
+        yield from merge(*each, key=lambda bundle: bundle[0].hlc_at(bundle[1]))
         return
     if ordering == "depth":
         runs.sort(key=lambda run: run[1] - run[2])

@@ -29,6 +29,12 @@ class ExpiryWheel:
         """When the next slot is due, in wall milliseconds."""
         return self._order[0] * _SLOT_MS if self._order else None
 
+    def between(self, after_ms: int, until_ms: int) -> list[str]:
+        """Keys in the slots from one moment to another, which stay where they are."""
+        first, last = after_ms // _SLOT_MS, until_ms // _SLOT_MS + 1
+        slots = range(first, last + 1) if last - first < len(self._slots) else sorted(self._slots)
+        return [key for slot in slots if first <= slot <= last for key in self._slots.get(slot, ())]
+
     def due(self, wall_ms: int) -> list[str]:
         """Take out the keys of every slot that has passed."""
         keys: dict[str, None] = {}

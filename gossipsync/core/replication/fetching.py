@@ -104,6 +104,15 @@ class Fetcher:
         behind.have[link] = max(index, behind.have.get(link, 0))
         return True
 
+    def lines_of(self, link: LinkId) -> list[LineKey]:
+        """Lines that a member has more of."""
+        return [key for key, behind in self._behind.items() if link in behind.have]
+
+    def index_at(self, link: LinkId, key: LineKey) -> int:
+        """How far a member is known to have a line; 0 where that is no news."""
+        behind = self._behind.get(key)
+        return 0 if behind is None else behind.have.get(link, 0)
+
     def drop_link(self, link: LinkId) -> None:
         """A link has ended: ask others."""
         for key in [key for key, behind in self._behind.items() if link in behind.have]:

@@ -63,6 +63,8 @@ class LineTree:
         self._recent: dict[LineKey, int] = {}
         self.seq = 0
         """Changes so far."""
+        self.removed_seq = 0
+        """`seq` after the last removal: what changed since an earlier moment no longer tells the whole difference."""
 
     def __len__(self) -> int:
         return len(self._lines)
@@ -97,6 +99,30 @@ class LineTree:
         self.seq += 1
         self._recent.pop(key, None)
         self._recent[key] = self.seq
+
+    def remove(self, key: LineKey) -> None:
+        """Take a line out, if it is there."""
+        known = self._lines.pop(key, None)
+        if known is None:
+            return
+        _, value, prefixes = known
+        for prefix in prefixes:
+            total, count = self._sums[prefix]
+            if count > 1 or not prefix:
+                self._sums[prefix] = ((total - value) % _MODULUS, count - 1)
+            else:
+                del self._sums[prefix]
+        leaf = self._leaves[prefixes[-1]]
+        leaf.discard(key)
+        if not leaf:
+            del self._leaves[prefixes[-1]]
+        self._recent.pop(key, None)
+        self.seq += 1
+        self.removed_seq = self.seq
+
+    def seq_of(self, key: LineKey) -> int:
+        """When a line last changed, as a value of `seq`; 0 for an unknown one."""
+        return self._recent.get(key, 0)
 
     def digest(self) -> bytes:
         """What stands for all lines."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
+from typing import Final
 
 from attrs import frozen
 
@@ -28,12 +29,16 @@ class Totals:
     tombstones: int
 
 
+_Part = tuple[int, int, bool]
+_NOTHING: Final[_Part] = (0, 0, False)
+
+
 class LiveSum:
     """Contributions of single keys and their sums."""
 
     def __init__(self, bucket: str) -> None:
         self._salt = sha256(b"gossipsync live v1" + bucket.encode() + b"\x00")
-        self._parts: dict[str, tuple[int, int, bool]] = {}
+        self._parts: dict[str, _Part] = {}
         self._position: int | None = None
         self._hash = self._bytes = self._tombstones = 0
 
@@ -43,16 +48,25 @@ class LiveSum:
             None if self._position is None else changes.since(self._position)
         )
         for key in cells if changed is None else changed:
-            self._update(key, cells[key], kind)
+            self._update(key, cells.get(key), kind)
         self._position = changes.position
         return Totals(f"{self._hash % (1 << 64):016x}", self._bytes, self._tombstones)
 
-    def _update(self, key: str, group: Group, kind: Kind) -> None:
-        old = self._parts.get(key, (0, 0, False))
+    def forget(self, keys: Iterable[str]) -> None:
+        """Keys of which nothing is held any more; nobody could see them."""
+        for key in keys:
+            self._add(self._parts.pop(key, _NOTHING), _NOTHING)
+
+    def _update(self, key: str, group: Group | None, kind: Kind) -> None:
+        if group is None:
+            return  # forgotten since it changed
         size = sum(len(cell[DATA]) for cell in cells_in(group))
         has_tombstone = any(cell[SLOT] == TOMBSTONE for cell in cells_in(group))
         new = (self._contribution(key, group, kind), size, has_tombstone)
+        self._add(self._parts.get(key, _NOTHING), new)
         self._parts[key] = new
+
+    def _add(self, old: _Part, new: _Part) -> None:
         self._hash += new[0] - old[0]
         self._bytes += new[1] - old[1]
         self._tombstones += new[2] - old[2]

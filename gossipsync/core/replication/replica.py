@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from attrs import frozen
 
 from gossipsync.core.model.bucket import Announcement, BucketRules, Kind
-from gossipsync.core.model.entry import Entry
+from gossipsync.core.model.entry import INLINE_VALUE_BYTES, Entry
 from gossipsync.core.model.hlc import Hlc
 from gossipsync.core.model.ids import Epoch, Origin, PeerId, epoch_of, peer_of
 from gossipsync.core.model.values import decode_value
@@ -29,17 +29,26 @@ from gossipsync.core.replication.cells import (
     Cell,
     Group,
     Slot,
+    cell_hash,
+    cell_in,
     cell_of,
+    cells_in,
     merge,
+    replaced,
     shadow_of,
     shadows_of,
+    without,
 )
+from gossipsync.core.replication.celltree import CellTree, Found
 from gossipsync.core.replication.changes import ChangeLog
+from gossipsync.core.replication.ends import next_end_ms, without_ended
 from gossipsync.core.replication.expiry import ExpiryWheel
 from gossipsync.core.replication.livesum import LiveSum, Totals
 
-Recover = Callable[[str, Origin, int], Iterable[Entry]]
+Recover = Callable[[str, Origin, int], Iterable[tuple[str, Cell]]]
 Who = Callable[[str, Origin, int], PeerId]
+Loss = tuple[Origin, int, int, int]
+"""(origin, index, stamp, bytes): an entry that its bundle need not keep any more; 0 bytes where only the value has gone."""
 
 
 @frozen
@@ -55,7 +64,10 @@ class Provenance:
 
 
 class Replica:
-    """The state of one bucket. `recover` finds a bundle's entries in its log, `sender` who handed it to us."""
+    """The state of one bucket. `recover` finds what is kept of a bundle in its log, `sender` who handed it to us.
+
+    `grace_ms`: how long shadows and tombstones are kept beyond the moment at which they ended.
+    """
 
     def __init__(
         self,
@@ -63,6 +75,7 @@ class Replica:
         announcement: Announcement,
         *,
         change_limit: int,
+        grace_ms: int,
         recover: Recover,
         sender: Who,
     ) -> None:
@@ -77,7 +90,13 @@ class Replica:
         """Grows with every application of entries, so that a draft notices what came between."""
         self._cells: dict[str, Group] = {}
         self._live = 0
+        self.losses: list[Loss] = []
+        """Entries that lost since somebody last took them from here, for whoever keeps the logs."""
         self._wheel = ExpiryWheel()
+        self._ends = ExpiryWheel()
+        self._grace_ms = grace_ms
+        self._tree: CellTree | None = None
+        self._touched: dict[str, None] = {}
         self._live_sum = LiveSum(name)
         self._recover = recover
         self._sender = sender
@@ -200,15 +219,15 @@ class Replica:
         cells = self._cells
         is_value = self.announcement.rules.kind is Kind.VALUE
         changed: list[str] = []
-        open_key: str | None = (
-            None  # neighbours of one key are merged in a group that is ours until it is published
-        )
+        # Neighbours of one key are merged in a group that is ours until it is published.
+        open_key: str | None = None
         before: Group | None = None
         work: Group | None = None
+        merged: list[Cell] = []
         for entry in entries:
             key, field, _op, _stamp, expires, value, data = entry
             if key != open_key:
-                if open_key is not None and self._publish(open_key, before, work):
+                if open_key is not None and self._publish(open_key, before, work, merged):
                     changed.append(open_key)
                 if value is not None and field is None and is_value and key not in cells:
                     # The common case of a new key, spelled out for speed.
@@ -221,29 +240,122 @@ class Replica:
                     continue
                 open_key = key
                 before = work = cells.get(key)
+                merged = []
             cell = cell_of(entry, origin, index)
+            merged.append(cell)
             work = merge(work, cell, owned=work is not before)
-            if expires is not None and cell[SLOT] != TOMBSTONE:
-                self._wheel.add(key, expires)
-        if open_key is not None and self._publish(open_key, before, work):
+        if open_key is not None and self._publish(open_key, before, work, merged):
             changed.append(open_key)
-        self.version += 1
-        self.changes.add(changed)
+        self._changed(changed)
 
-    def _publish(self, key: str, before: Group | None, after: Group | None) -> bool:
-        if after is before or after is None:
+    def join(self, key: str, cell: Cell) -> bool:
+        """Join one cell that came by itself, a shadow perhaps; False where it loses, or is here already."""
+        before = self._cells.get(key)
+        held = self.holds(key, cell)
+        if held is None:
+            after: Group | None = merge(before, cell)
+        elif held[SIZE] == SHADOW_SIZE != cell[SIZE] and not views.is_shadow(before):
+            assert before is not None
+            after = replaced(before, cell)  # the value that this shadow had
+        else:
             return False
-        last = views.newest(after)
-        if last is not None and last[SIZE] == SHADOW_SIZE:
-            after = shadows_of(
-                after
-            )  # the key has expired: an older write that comes late changes nothing to see
+        is_change = self._publish(key, before, after, [cell])
+        if is_change:
+            self._changed([key])
+        return is_change
+
+    def drop(self, key: str, cell: Cell) -> None:
+        """Give up a cell that is held: others know that it has lost to something that need not be remembered any more."""
+        group = self._cells[key]
+        self._replace(key, group, without(group, cell))
+        self._note_loss(cell)
+        self._changed([key])
+
+    def holds(self, key: str, cell: Cell) -> Cell | None:
+        """What state holds of an entry: its cell, its shadow, or None where it has lost."""
+        group = self._cells.get(key)
+        held = None if group is None else cell_in(group, cell[SLOT])
+        if held is None or held[STAMP] != cell[STAMP]:
+            return None
+        return held if held[DATA] == cell[DATA] or cell_hash(held) == cell_hash(cell) else None
+
+    def _publish(
+        self, key: str, before: Group | None, after: Group | None, merged: list[Cell]
+    ) -> bool:
+        """Make a key's new group the one that is read; `merged` are the cells that were to go into it."""
+        if after is before or after is None:
+            self._note_losses(merged, before)
+            return False
+        self._note_losses(merged if before is None else [*merged, *cells_in(before)], after)
+        for cell in merged:
+            self._note_end(key, cell, after)
+        if views.is_shadow(after):
+            # The key has expired: an older write that comes late changes nothing to see.
+            after = shadows_of(after)
         elif isinstance(after, dict):
             after = self._revive(after)
+        self._replace(key, before, after)
+        return True
+
+    def _changed(self, keys: list[str]) -> None:
+        self.version += 1
+        self.changes.add(keys)
+        self._note_touched(keys)
+
+    def _note_touched(self, keys: list[str]) -> None:
+        if self._tree is not None:
+            self._touched.update(dict.fromkeys(keys))
+
+    def tree(self, wall_ms: int, cut_ms: int) -> CellTree:
+        """What stands for the cells, but for those that end up to the cut; costs what changed since it was last asked for.
+
+        The cut never goes back: an earlier one than before is taken for that.
+        """
+        self.sweep(wall_ms)
+        if self._tree is None:
+            self._tree = CellTree(self.name, self._grace_ms)
+            self._touched = dict.fromkeys(self._cells)
+        elif cut_ms > self._tree.cut_ms:
+            self._touched.update(dict.fromkeys(self._ends.between(self._tree.cut_ms, cut_ms)))
+        cut_ms = max(cut_ms, self._tree.cut_ms)
+        self._tree.refresh(self._cells, self.rules.kind, self._touched, cut_ms)
+        self._touched = {}
+        return self._tree
+
+    def found_in(self, prefix: bytes) -> list[Found]:
+        """The cells of one range of the tree."""
+        assert self._tree is not None
+        return self._tree.found_in(self._cells, self.rules.kind, prefix)
+
+    def _replace(self, key: str, before: Group | None, after: Group | None) -> None:
         kind = self.announcement.rules.kind
         self._live += views.has_content(after, kind) - views.has_content(before, kind)
-        self._cells[key] = after
-        return True
+        if after is None:
+            del self._cells[key]
+            self._live_sum.forget([key])
+        else:
+            self._cells[key] = after
+
+    def _note_losses(self, cells: Iterable[Cell], group: Group | None) -> None:
+        for cell in cells:
+            held = None if group is None else cell_in(group, cell[SLOT])
+            if held is None or held[STAMP] != cell[STAMP] or held[ORIGIN] != cell[ORIGIN]:
+                self._note_loss(cell)
+
+    def _note_loss(self, cell: Cell) -> None:
+        self.losses.append((cell[ORIGIN], cell[INDEX], cell[STAMP], len(cell[DATA])))
+
+    def _note_end(self, key: str, cell: Cell, group: Group) -> None:
+        """Look at the key again when this cell expires, or may be forgotten."""
+        if cell[SLOT] != TOMBSTONE and cell[EXPIRES] is not None and cell[SIZE] != SHADOW_SIZE:
+            self._wheel.add(key, cell[EXPIRES])
+        elif cell[SLOT] == TOMBSTONE or cell[SIZE] <= SHADOW_SIZE:
+            self._note_next_end(key, group)
+
+    def _note_next_end(self, key: str, group: Group) -> None:
+        end_ms = next_end_ms(group, self.rules.kind, self._grace_ms)
+        if end_ms is not None:
+            self._ends.add(key, end_ms)
 
     def _revive(self, group: dict[Slot, Cell]) -> dict[Slot, Cell]:
         """A late write gave an expired key a longer life: bring its values back from the logs."""
@@ -255,9 +367,8 @@ class Replica:
         }
 
     def _recovered(self, shadow: Cell) -> Cell:
-        for entry in self._recover(self.name, shadow[ORIGIN], shadow[INDEX]):
-            cell = cell_of(entry, shadow[ORIGIN], shadow[INDEX])
-            if shadow_of(cell) == shadow:
+        for _, cell in self._recover(self.name, shadow[ORIGIN], shadow[INDEX]):
+            if cell[SIZE] != SHADOW_SIZE and shadow_of(cell) == shadow:
                 return cell
         return shadow
 
@@ -270,12 +381,37 @@ class Replica:
             if group is None or not views.is_expired(group, wall_ms):
                 continue
             self._live -= views.has_content(group, kind)
-            self._cells[key] = shadows_of(group)
+            after = self._cells[key] = shadows_of(group)
+            self.losses += [
+                (cell[ORIGIN], cell[INDEX], cell[STAMP], 0)
+                for cell in cells_in(group)
+                if cell[SIZE] > INLINE_VALUE_BYTES
+            ]
+            self._note_next_end(key, after)
             gone.append(key)
         if gone:
-            self.version += 1
-            self.changes.add(gone)
+            self._changed(gone)
         return bool(gone)
+
+    def forget(self, wall_ms: int) -> None:
+        """Forget shadows and tombstones whose time has come. What they beat must not be in any log any more."""
+        for key in self._ends.due(wall_ms):
+            group = self._cells.get(key)
+            if group is None:
+                continue
+            left, ended = without_ended(group, self.rules.kind, self._grace_ms, wall_ms)
+            if ended:
+                self._replace(key, group, left)
+                self._note_touched([key])
+                for cell in ended:
+                    self._note_loss(cell)
+            if left is not None:
+                self._note_next_end(key, left)
+
+    def has_ended(self, wall_ms: int) -> bool:
+        """Is there something to forget?"""
+        due_ms = self._ends.next_ms()
+        return due_ms is not None and due_ms <= wall_ms
 
     def next_sweep_ms(self) -> int | None:
         """When something may expire next, in wall milliseconds."""
@@ -289,5 +425,4 @@ class Replica:
             kind = announcement.rules.kind
             self._live = sum(views.has_content(group, kind) for group in self._cells.values())
             self._live_sum = LiveSum(self.name)
-            self.version += 1
-            self.changes.add(list(self._cells))
+            self._changed(list(self._cells))

@@ -17,6 +17,7 @@ from gossipsync.core.replication.cells import (
     MARK,
     NO_VALUE,
     ORIGIN,
+    SHADOW_SIZE,
     SIZE,
     SLOT,
     STAMP,
@@ -50,6 +51,12 @@ def newest(group: Group) -> Cell | None:
     return max(
         rivals, key=lambda cell: (cell[ORIGIN][:PEER_BYTES], cell[EXPIRES] or 0, cell_hash(cell))
     )
+
+
+def is_shadow(group: Group | None) -> bool:
+    """Has the life of the key been found to have run out, so that its values are gone?"""
+    last = None if group is None else newest(group)
+    return last is not None and last[SIZE] == SHADOW_SIZE
 
 
 def is_expired(group: Group, wall_ms: int) -> bool:

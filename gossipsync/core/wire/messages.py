@@ -6,14 +6,37 @@ message that does not match is MALFORMED, which only its sender can have caused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from attrs import frozen
 
 from gossipsync.core.model import strict
-from gossipsync.core.model.ids import ORIGIN_BYTES
-from gossipsync.core.wire.liveness import Liveness, liveness_parts, read_liveness
+from gossipsync.core.wire.liveness import (
+    Liveness,
+    Parting,
+    Ping,
+    Pong,
+    Reach,
+    Reached,
+    Statements,
+    liveness_parts,
+    read_liveness,
+)
+from gossipsync.core.wire.parts import (
+    byte_strings,
+    count,
+    grouped,
+    origin_bytes,
+    spanned_prefix,
+    ungrouped,
+)
+from gossipsync.core.wire.reconciling import (
+    SUM_BYTES,
+    Reconciling,
+    parse_reconciling,
+    reconciling_parts,
+)
 
 WireLine = tuple[str, bytes, int, bytes, int]
 """(bucket, origin, index, first 8 bytes of the head's hash, head HLC)."""
@@ -31,25 +54,27 @@ WireSought = tuple[bytes, bool]
 SHORT_KEY_BYTES: Final = 8
 _KNOWN_BYTES: Final = SHORT_KEY_BYTES + 8
 _SOUGHT_BYTES: Final = SHORT_KEY_BYTES + 1
-_MAX_INT: Final = 1 << 63
+_LINE_DEPTH: Final = 3
 
 
 @frozen
 class Digest:
-    """Opens an exchange: what stands for all my lines, and for all lines when we were last equal."""
+    """Opens an exchange: what stands for all my lines, for all lines when we were last equal, and for those of ended epochs."""
 
     exchange: int
     sum: bytes
     base: bytes
     wall_ms: int
+    covered: bytes = bytes(8)
 
 
 @frozen
 class Equal:
-    """Answers a digest: we have the same."""
+    """Answers a digest: we have the same lines; and what stands for mine of ended epochs."""
 
     exchange: int
     wall_ms: int
+    covered: bytes = bytes(8)
 
 
 @frozen
@@ -87,10 +112,11 @@ class Want:
 
 @frozen
 class Delta:
-    """Answers a want with whole bundles, each log's in order."""
+    """Answers a want with whole bundles, each log's in order. `is_trimmed`: some of what was asked for is not whole any more."""
 
     request: int
     bundles: tuple[bytes, ...]
+    is_trimmed: bool = False
 
 
 @frozen
@@ -168,6 +194,7 @@ Message = (
     | Seek
     | Page
     | Liveness
+    | Reconciling
 )
 
 
@@ -178,35 +205,43 @@ def encode_message(message: Message) -> bytes:
 
 def _parts(message: Message) -> tuple[object, ...]:
     match message:
-        case Digest(exchange, total, base, wall_ms):
-            return (1, exchange, total, base, wall_ms)
-        case Equal(exchange, wall_ms):
-            return (2, exchange, wall_ms)
+        case Digest(exchange, total, base, wall_ms, covered):
+            return (1, exchange, total, base, wall_ms, covered)
+        case Equal(exchange, wall_ms, covered):
+            return (2, exchange, wall_ms, covered)
         case Compare(exchange, ranges, is_since_base, asked, lines, answers, is_cut):
-            grouped = (_grouped(lines), _grouped(answers))
-            return (3, exchange, ranges, is_since_base, asked, *grouped, is_cut)
+            rows = (grouped(lines), grouped(answers))
+            return (3, exchange, ranges, is_since_base, asked, *rows, is_cut)
         case Want(request, budget_bytes, spans):
-            return (4, request, budget_bytes, _grouped(spans))
-        case Delta(request, bundles):
-            return (5, request, bundles)
+            return (4, request, budget_bytes, grouped(spans))
+        case Delta(request, bundles, is_trimmed):
+            return (5, request, bundles, is_trimmed)
         case Push(bundles):
             return (6, bundles)
         case Prune(origins):
             return (7, origins)
         case Stored(lines=stored):
-            return (8, _grouped(stored))
+            return (8, grouped(stored))
         case Presences(data):
             return (9, data)
         case Credentials(certificates):
             return (10, certificates)
+        case Ping() | Pong() | Reach() | Reached() | Statements() | Parting():
+            return liveness_parts(message)
+        case Known() | Seek() | Page():
+            return _presence_parts(message)
+        case _:
+            return reconciling_parts(message)
+
+
+def _presence_parts(message: Known | Seek | Page) -> tuple[object, ...]:
+    match message:
         case Known(members, is_answer, known):
             return (11, members, is_answer, b"".join(known))
         case Seek(sought, after):
             return (12, b"".join(key + bytes((flag,)) for key, flag in sought), after)
         case Page(data):
             return (13, data)
-        case _:
-            return liveness_parts(message)
 
 
 def decode_message(payload: bytes) -> Message:
@@ -226,18 +261,18 @@ _Parts = tuple[object, ...]
 
 def _digest(parts: _Parts) -> Digest | None:
     match parts:
-        case (_, int(exchange), bytes(total), bytes(base), int(wall_ms)) if len(
-            total
-        ) == 16 and len(base) in (0, 16):
-            return Digest(_count(exchange), total, base, _count(wall_ms))
+        case (_, int(exchange), bytes(total), bytes(base), int(wall_ms), bytes(covered)) if (
+            len(total) == 16 and len(base) in (0, 16) and len(covered) == SUM_BYTES
+        ):
+            return Digest(count(exchange), total, base, count(wall_ms), covered)
         case _:
             return None
 
 
 def _equal(parts: _Parts) -> Equal | None:
     match parts:
-        case (_, int(exchange), int(wall_ms)):
-            return Equal(_count(exchange), _count(wall_ms))
+        case (_, int(exchange), int(wall_ms), bytes(covered)) if len(covered) == SUM_BYTES:
+            return Equal(count(exchange), count(wall_ms), covered)
         case _:
             return None
 
@@ -255,7 +290,7 @@ def _compare(parts: _Parts) -> Compare | None:
             bool(is_cut),
         ):
             return Compare(
-                _count(exchange),
+                count(exchange),
                 _ranges(ranges),
                 is_since_base,
                 _prefixes(asked),
@@ -270,15 +305,15 @@ def _compare(parts: _Parts) -> Compare | None:
 def _want(parts: _Parts) -> Want | None:
     match parts:
         case (_, int(request), int(budget), tuple(groups)):
-            return Want(_count(request), _count(budget), _spans(groups))
+            return Want(count(request), count(budget), _spans(groups))
         case _:
             return None
 
 
 def _delta(parts: _Parts) -> Delta | None:
     match parts:
-        case (_, int(request), tuple(bundles)):
-            return Delta(_count(request), _byte_strings(bundles))
+        case (_, int(request), tuple(bundles), bool(is_trimmed)):
+            return Delta(count(request), byte_strings(bundles), is_trimmed)
         case _:
             return None
 
@@ -286,7 +321,7 @@ def _delta(parts: _Parts) -> Delta | None:
 def _push(parts: _Parts) -> Push | None:
     match parts:
         case (_, tuple(bundles)):
-            return Push(_byte_strings(bundles))
+            return Push(byte_strings(bundles))
         case _:
             return None
 
@@ -294,7 +329,7 @@ def _push(parts: _Parts) -> Push | None:
 def _prune(parts: _Parts) -> Prune | None:
     match parts:
         case (_, tuple(origins)):
-            return Prune(tuple(map(_origin, origins)))
+            return Prune(tuple(map(origin_bytes, origins)))
         case _:
             return None
 
@@ -310,7 +345,7 @@ def _stored_lines(parts: _Parts) -> Stored | None:
 def _presences(parts: _Parts) -> Presences | None:
     match parts:
         case (_, tuple(data)):
-            return Presences(_byte_strings(data))
+            return Presences(byte_strings(data))
         case _:
             return None
 
@@ -318,7 +353,7 @@ def _presences(parts: _Parts) -> Presences | None:
 def _credentials(parts: _Parts) -> Credentials | None:
     match parts:
         case (_, tuple(certificates)):
-            return Credentials(_byte_strings(certificates))
+            return Credentials(byte_strings(certificates))
         case _:
             return None
 
@@ -326,7 +361,7 @@ def _credentials(parts: _Parts) -> Credentials | None:
 def _known_peers(parts: _Parts) -> Known | None:
     match parts:
         case (_, int(members), bool(is_answer), bytes(packed)):
-            return Known(_count(members), is_answer, _known(packed))
+            return Known(count(members), is_answer, _known(packed))
         case _:
             return None
 
@@ -342,7 +377,7 @@ def _seek(parts: _Parts) -> Seek | None:
 def _page(parts: _Parts) -> Page | None:
     match parts:
         case (_, tuple(data)):
-            return Page(_byte_strings(data))
+            return Page(byte_strings(data))
         case _:
             return None
 
@@ -362,43 +397,24 @@ _READERS: Final[dict[object, Callable[[_Parts], Message | None]]] = {
     12: _seek,
     13: _page,
     **dict.fromkeys(range(18, 24), read_liveness),
+    **dict.fromkeys(range(30, 40), parse_reconciling),
 }
 """By its type, what a message's parts are; None where they do not fit. Anything malformed within raises."""
 
 
-def _grouped(rows: tuple[tuple[str, *tuple[object, ...]], ...]) -> tuple[object, ...]:
-    groups: dict[str, list[tuple[object, ...]]] = {}
-    for bucket, *rest in rows:
-        groups.setdefault(bucket, []).append(tuple(rest))
-    return tuple((bucket, tuple(members)) for bucket, members in groups.items())
-
-
-def _ungrouped(groups: tuple[object, ...], width: int) -> Iterator[tuple[str, tuple[object, ...]]]:
-    """(bucket, row) of each row, all of one width."""
-    for group in groups:
-        match group:
-            case (str(bucket), tuple(rows)) if 0 < len(bucket) <= 128:
-                for row in rows:
-                    if type(row) is not tuple or len(row) != width:
-                        raise strict.MalformedError("a group holds rows of its kind")
-                    yield bucket, row
-            case _:
-                raise strict.MalformedError("not grouped by bucket")
-
-
 def _lines(groups: tuple[object, ...]) -> tuple[WireLine, ...]:
     lines = []
-    for bucket, (origin, index, head, hlc) in _ungrouped(groups, 4):
+    for bucket, (origin, index, head, hlc) in ungrouped(groups, 4):
         if type(head) is not bytes or len(head) != 8:
             raise strict.MalformedError("not a line")
-        lines.append((bucket, _origin(origin), _count(index), head, _count(hlc)))
+        lines.append((bucket, origin_bytes(origin), count(index), head, count(hlc)))
     return tuple(lines)
 
 
 def _spans(groups: tuple[object, ...]) -> tuple[WireSpan, ...]:
     spans = []
-    for bucket, (origin, first, last) in _ungrouped(groups, 3):
-        span = (bucket, _origin(origin), _count(first), _count(last))
+    for bucket, (origin, first, last) in ungrouped(groups, 3):
+        span = (bucket, origin_bytes(origin), count(first), count(last))
         if not 0 < span[2] <= span[3]:
             raise strict.MalformedError("not a span")
         spans.append(span)
@@ -407,8 +423,8 @@ def _spans(groups: tuple[object, ...]) -> tuple[WireSpan, ...]:
 
 def _stored(groups: tuple[object, ...]) -> tuple[WireStored, ...]:
     stored = []
-    for bucket, (origin, index) in _ungrouped(groups, 2):
-        line = (bucket, _origin(origin), _count(index))
+    for bucket, (origin, index) in ungrouped(groups, 2):
+        line = (bucket, origin_bytes(origin), count(index))
         if not line[2]:
             raise strict.MalformedError("not a stored line")
         stored.append(line)
@@ -437,7 +453,7 @@ def _ranges(rows: tuple[object, ...]) -> tuple[WireRange, ...]:
 
 
 def _prefixes(parts: tuple[object, ...]) -> tuple[bytes, ...]:
-    prefixes = tuple(map(_prefix, parts))
+    prefixes = tuple(spanned_prefix(part, _LINE_DEPTH) for part in parts)
     _check_distinct(prefixes)
     return prefixes
 
@@ -450,30 +466,6 @@ def _check_distinct(prefixes: Sequence[bytes]) -> None:
 
 def _range(row: object) -> WireRange:
     match row:
-        case (prefix, bytes(total), int(count)) if len(total) == 16:
-            return (_prefix(prefix), total, _count(count))
+        case (prefix, bytes(total), int(lines)) if len(total) == 16:
+            return (spanned_prefix(prefix, _LINE_DEPTH), total, count(lines))
     raise strict.MalformedError("not a range")
-
-
-def _prefix(prefix: object) -> bytes:
-    if type(prefix) is not bytes or len(prefix) > 3 or any(nibble > 15 for nibble in prefix):
-        raise strict.MalformedError("not a prefix of nibbles")
-    return prefix
-
-
-def _origin(origin: object) -> bytes:
-    if type(origin) is not bytes or len(origin) != ORIGIN_BYTES:
-        raise strict.MalformedError("not an origin")
-    return origin
-
-
-def _byte_strings(parts: tuple[object, ...]) -> tuple[bytes, ...]:
-    if not all(type(part) is bytes for part in parts):
-        raise strict.MalformedError("an array of byte strings was due")
-    return parts  # type: ignore[return-value]
-
-
-def _count(number: object) -> int:
-    if type(number) is not int or not 0 <= number < _MAX_INT:
-        raise strict.MalformedError("a number out of its bounds")
-    return number

@@ -7,8 +7,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gossipsync.core import Peer
-from gossipsync.core.model.bundle import parse_bundle
 from gossipsync.core.model.hlc import Hlc, hlc_ms
+from gossipsync.core.replication.pieces import parse_piece
 from gossipsync.sim.checkers.base import Checker, Violate
 from gossipsync.sim.driver import Driver
 
@@ -45,7 +45,7 @@ class Clocks(Checker):
             for _bucket, _origin, index, data in driver.store.load_pieces():
                 stamp = self._stamps.get(data)
                 if stamp is None:
-                    stamp = self._stamps[data] = parse_bundle(data).header.log_hlc
+                    stamp = self._stamps[data] = parse_piece(data).header.log_hlc
                 if hlc_ms(stamp) > newest_ms:
                     self.violate(f"bundle {index} in its store is from the future", driver)
                     return

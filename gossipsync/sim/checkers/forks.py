@@ -10,10 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gossipsync.core import Peer
-from gossipsync.core.model.bundle import NO_PREVIOUS, parse_bundle
+from gossipsync.core.model.bundle import NO_PREVIOUS
 from gossipsync.core.model.events import Event, Forked
 from gossipsync.core.model.ids import origin_of
 from gossipsync.core.replication.lines import LineKey
+from gossipsync.core.replication.pieces import parse_piece
 from gossipsync.sim.checkers.base import Checker, Violate
 from gossipsync.sim.driver import Driver
 
@@ -61,7 +62,7 @@ class Forks(Checker):
             self.changed(driver, peer)
             heads: dict[LineKey, tuple[int, bytes]] = {}
             for bucket, origin, _, data in driver.store.load_pieces():
-                header = parse_bundle(data).header
+                header = parse_piece(data).header
                 index, head = heads.get((bucket, origin), (0, NO_PREVIOUS))
                 if header.index == index + 1 and header.previous != head:
                     self.violate(f"bundle {header.index} in its store follows another", driver)

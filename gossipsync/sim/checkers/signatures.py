@@ -5,11 +5,12 @@ Verified here anew, without the memo that the peers share. Each exact bytes are 
 
 from __future__ import annotations
 
-from gossipsync.core.model.bundle import parse_bundle, signed_bytes
-from gossipsync.core.model.entry import Entry, decode_entries, leaves_of
+from gossipsync.core.model.bundle import Bundle, signed_bytes
+from gossipsync.core.model.entry import decode_entries, leaves_of
 from gossipsync.core.model.ids import peer_of
 from gossipsync.core.model.strict import MalformedError
 from gossipsync.core.replication.merkle import merkle_root
+from gossipsync.core.replication.pieces import cells_of, is_proven, parse_piece
 from gossipsync.sim.checkers.base import Checker
 from gossipsync.sim.forgery import MARK
 from gossipsync.sim.identities import is_signed
@@ -34,26 +35,33 @@ class Signatures(Checker):
 
     def _fault(self, data: bytes) -> str | None:
         try:
-            bundle = parse_bundle(data)
-            entries = decode_entries(bundle.entries)
+            piece = parse_piece(data)
+            header = piece.header
+            if isinstance(piece, Bundle):
+                entries = decode_entries(piece.entries)
+                keys = [entry.key for entry in entries]
+                is_whole = merkle_root(leaves_of(entries)) == header.root
+            else:
+                cells = cells_of(piece)
+                keys = [key for key, _ in cells]
+                is_whole = is_proven(piece, cells)
         except MalformedError as error:
             return f"is malformed: {error}"
-        header = bundle.header
-        if not is_signed(peer_of(header.origin), bundle.signature, signed_bytes(header.data)):
+        if not is_signed(peer_of(header.origin), piece.signature, signed_bytes(header.data)):
             return "is not signed by its origin"
-        if merkle_root(leaves_of(entries)) != header.root:
+        if not is_whole:
             return "holds entries that its signature does not cover"
         if peer_of(header.origin) in self.simulation.observer.rogues:
-            return self._fault_of_rogue(entries)
+            return self._fault_of_rogue(keys)
         ledger = self.simulation.ledger.by_key
-        for entry in entries:
-            if (header.bucket, entry.key) not in ledger:
-                return f"writes {entry.key!r}, which nobody wrote"
+        for key in keys:
+            if (header.bucket, key) not in ledger:
+                return f"writes {key!r}, which nobody wrote"
         return None
 
-    def _fault_of_rogue(self, entries: list[Entry]) -> str | None:
+    def _fault_of_rogue(self, keys: list[str]) -> str | None:
         """What a rogue signs is its own, but keys of the applications it only goes for with what must not be believed."""
-        for entry in entries:
-            if not entry.key.startswith(MARK):
-                return f"writes {entry.key!r}, which no application wrote"
+        for key in keys:
+            if not key.startswith(MARK):
+                return f"writes {key!r}, which no application wrote"
         return None

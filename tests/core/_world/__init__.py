@@ -16,7 +16,7 @@ from tests.core._world.authority import (
     identity,
 )
 from tests.core._world.disk import Disk, DiskError
-from tests.core._world.oracle import expected_pairs, logs_of, state_faults
+from tests.core._world.oracle import expected_pairs, facts_in, logs_of, state_faults
 from tests.core._world.stage import Remote, Stage
 from tests.core._world.world import START_MS, Node, World
 
@@ -37,6 +37,7 @@ __all__ = [
     "World",
     "entry",
     "expected_pairs",
+    "facts_in",
     "identity",
     "logs_of",
     "state_faults",

@@ -31,6 +31,8 @@ class Disk:
         self.heads = heads if heads is not None else {}
         self.logs = logs if logs is not None else {}
         self.is_failing = False
+        self.seen: dict[tuple[str, Origin, int], bytes] = {}
+        """Every bundle that was ever appended, whatever became of it."""
         self._lines = {log: line.last for log, line in self.logs.items()}
         self._present = {row[:3] for row in self.rows}
         self._buffer: list[Callable[[], None]] = []
@@ -56,6 +58,7 @@ class Disk:
         if index != self._lines.get(log, 0) + 1:
             raise DiskError(f"bundle {index} of {bucket} is not the next of its log")
         self._lines[log] = index
+        self.seen[bucket, origin, index] = bundle
         self._buffer.append(lambda: self._append(log, index, bundle))
 
     def put_piece(self, bucket: str, origin: Origin, index: int, piece: bytes | None) -> None:
@@ -101,7 +104,9 @@ class Disk:
 
     def after_crash(self) -> Disk:
         """What another process finds."""
-        return Disk(list(self.rows), dict(self.heads), dict(self.logs))
+        found = Disk(list(self.rows), dict(self.heads), dict(self.logs))
+        found.seen = self.seen
+        return found
 
     # ---------------------------------------------------------------- what a commit does
 

@@ -11,8 +11,15 @@ import cbor2
 
 from gossipsync.core import Kind, Peer
 from gossipsync.core.model import strict
+from gossipsync.core.model.bundle import parse_bundle
+from gossipsync.core.model.entry import decode_entries, entry_like
 from gossipsync.core.model.ids import Origin
+from gossipsync.core.replication.cells import DATA, SHADOW_SIZE, SIZE, Cell, cell_of
 from gossipsync.core.replication.logs import Log
+from gossipsync.core.replication.pieces import cells_in_piece
+
+LOST = b"\xf7"
+"""CBOR undefined, which no application writes: shown only where a value is lacking that should be there."""
 
 
 class Fact(NamedTuple):
@@ -34,22 +41,33 @@ def logs_of(peer: Peer) -> dict[tuple[str, Origin], Log]:
 
 
 def facts_of(logs: Iterable[Log], bucket: str) -> list[Fact]:
-    """All entries of all logs of one bucket."""
+    """All entries of all logs of one bucket, as far as they are kept."""
     return [
-        fact_of(data, log.origin)
+        fact_of(cell, log.origin)
         for log in logs
         if log.bucket == bucket
-        for _, _, entries in log.bundles
-        for data in entries
+        for index, piece in log.pieces.items()
+        for _, cell in cells_in_piece(piece, log.origin, index)
     ]
 
 
-def fact_of(data: bytes, origin: Origin) -> Fact:
-    key, field, op, stamp, expires, value = cbor2.loads(data)
-    stub = data
-    if value is not None and len(value) > 32:
-        stub = data[: -len(value)] + sha256(value).digest()
-    return Fact(key, field, op, stamp, expires, value, origin[:32], sha256(b"\0" + stub).digest())
+def fact_of(cell: Cell, origin: Origin) -> Fact:
+    """A stub has lost its value, and stands for a key that has expired."""
+    data, size = cell[DATA], cell[SIZE]
+    is_stub = size == SHADOW_SIZE
+    stub = data if is_stub or size <= 32 else data[:-size] + sha256(data[-size:]).digest()
+    leaf = sha256(b"\0" + stub).digest()
+    key, field, op, stamp, expires, value = cbor2.loads(entry_like(data) if is_stub else data)
+    return Fact(key, field, op, stamp, expires, LOST if is_stub else value, origin[:32], leaf)
+
+
+def facts_in(bundle: bytes) -> list[Fact]:
+    """All entries of a bundle."""
+    parsed = parse_bundle(bundle)
+    origin, index = parsed.header.origin, parsed.header.index
+    return [
+        fact_of(cell_of(entry, origin, index), origin) for entry in decode_entries(parsed.entries)
+    ]
 
 
 def _covers(fact: Fact) -> int:

@@ -9,9 +9,11 @@ from gossipsync.core.model.bucket import Announcement, BucketRules
 from gossipsync.core.model.entry import Entry, Op, decode_entries, encode_entry
 from gossipsync.core.model.hlc import Hlc
 from gossipsync.core.model.ids import Epoch, Origin, PeerId, origin_of, peer_of
+from gossipsync.core.replication.cells import Cell, cell_of
 from gossipsync.core.replication.views import encode_total
 
 BASE_MS = 1_790_000_000_000
+GRACE_MS = 10_000
 ORIGINS = [origin_of(PeerId(bytes([n]) * 32), Epoch(5 + n)) for n in range(3)]
 Write = tuple[Origin, Entry]
 
@@ -55,7 +57,8 @@ class Shelf:
             "b",
             announcement,
             change_limit=1000,
-            recover=lambda _, origin, index: self._bundles.get((origin, index), []),
+            grace_ms=GRACE_MS,
+            recover=self._kept,
             sender=lambda _, origin, __: peer_of(origin),
         )
 
@@ -69,3 +72,7 @@ class Shelf:
                 self._bundles[origin, index] = run
                 self.replica.apply(run, origin, index)
                 run = []
+
+    def _kept(self, _bucket: str, origin: Origin, index: int) -> list[tuple[str, Cell]]:
+        kept = self._bundles.get((origin, index), [])
+        return [(entry.key, cell_of(entry, origin, index)) for entry in kept]

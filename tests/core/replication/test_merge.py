@@ -128,7 +128,7 @@ def test_a_replica_shows_what_its_entries_say(kind: Kind, many: list[Write], lat
     shelf = Shelf(kind)
     shelf.apply(*many)
     wall_ms = BASE_MS + later_ms
-    facts = [fact_of(entry.data, origin) for origin, entry in many]
+    facts = [fact_of(cell_of(entry, origin, 1), origin) for origin, entry in many]
     expected = expected_pairs(facts, kind, wall_ms)
     assert dict(shelf.replica.pairs(wall_ms)) == expected
     assert sorted(shelf.replica.keys(wall_ms)) == sorted(expected)

@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossipsync.core.model.strict import MalformedError
-from gossipsync.core.replication.merkle import inclusion_path, merkle_root, root_from_path
+from gossipsync.core.replication.merkle import (
+    HASH_BYTES,
+    all_levels,
+    levels_from,
+    merkle_root,
+    proof_of,
+)
 
 _LEAVES = st.integers(1, 70).map(
     lambda n: [sha256(bytes([number])).digest() for number in range(n)]
@@ -58,33 +64,57 @@ def test_the_vectors_of_certificate_transparency() -> None:
     assert [merkle_root(leaves[:n]).hex() for n in range(1, 9)] == roots
 
 
+def split(proof: bytes) -> list[bytes]:
+    return [proof[at : at + HASH_BYTES] for at in range(0, len(proof), HASH_BYTES)]
+
+
 @given(_LEAVES)
 def test_roots_and_paths_are_those_of_the_recursive_definition(leaves: list[bytes]) -> None:
     root = tree_hash(leaves)
     assert merkle_root(leaves) == root
+    levels = all_levels(leaves)
     for position, leaf in enumerate(leaves):
-        proof = inclusion_path(leaves, position)
-        assert list(proof) == path(position, leaves)
-        assert root_from_path(leaf, position, len(leaves), proof) == root
+        proof = proof_of(levels, len(leaves), [position])
+        assert split(proof) == path(position, leaves)
+        assert levels_from({position: leaf}, len(leaves), proof)[-1] == {0: root}
 
 
 @given(_LEAVES, st.data())
-def test_a_path_proves_one_leaf_at_one_place_and_nothing_near(
+def test_a_proof_of_some_leaves_is_what_these_do_not_make_known(
+    leaves: list[bytes], data: st.DataObject
+) -> None:
+    """Also when it is taken from a proof of more leaves; and no leaf's path has more than the logarithm of them."""
+    count, levels = len(leaves), all_levels(leaves)
+    some = sorted(data.draw(st.sets(st.integers(0, count - 1), min_size=1)))
+    fewer = sorted(data.draw(st.sets(st.sampled_from(some), min_size=1)))
+    proof = proof_of(levels, count, some)
+    known = levels_from({at: leaves[at] for at in some}, count, proof)
+    assert known[-1] == {0: merkle_root(leaves)}
+    assert proof_of(known, count, fewer) == proof_of(levels, count, fewer)
+    assert len(split(proof)) <= len(some) * (count - 1).bit_length()
+    if len(some) == count:
+        assert proof == b""
+
+
+@given(_LEAVES, st.data())
+def test_a_proof_holds_for_its_leaves_at_their_places_and_nothing_near(
     leaves: list[bytes], data: st.DataObject
 ) -> None:
     root, count = merkle_root(leaves), len(leaves)
-    position = data.draw(st.integers(0, count - 1))
-    proof = inclusion_path(leaves, position)
-    for wrong in (proof[:-1], (*proof, leaves[0])):
+    some = sorted(data.draw(st.sets(st.integers(0, count - 1), min_size=1)))
+    proof = proof_of(all_levels(leaves), count, some)
+    given_leaves = {at: leaves[at] for at in some}
+    for wrong in (proof[:-1], proof + leaves[0]):
         if wrong != proof:
             with pytest.raises(MalformedError):
-                root_from_path(leaves[position], position, count, wrong)
+                levels_from(given_leaves, count, wrong)
     for place in (-1, count):
         with pytest.raises(MalformedError):
-            root_from_path(leaves[position], place, count, proof)
+            levels_from({place: leaves[0]}, count, proof)
+    with pytest.raises(MalformedError):
+        levels_from({}, count, proof)
     node = sha256(b"\x01" + leaves[0] + leaves[-1]).digest()
-    assert root_from_path(node, position, count, proof) != root
-    for part in range(len(proof)):
-        flipped = bytes([proof[part][0] ^ 1]) + proof[part][1:]
-        changed = (*proof[:part], flipped, *proof[part + 1 :])
-        assert root_from_path(leaves[position], position, count, changed) != root
+    assert levels_from({**given_leaves, some[0]: node}, count, proof)[-1] != {0: root}
+    for at in range(0, len(proof), 7):
+        flipped = proof[:at] + bytes([proof[at] ^ 1]) + proof[at + 1 :]
+        assert levels_from(given_leaves, count, flipped)[-1] != {0: root}

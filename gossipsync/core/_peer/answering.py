@@ -1,0 +1,236 @@
+"""Answering reconciliations: what another peer asks of our state. Each question is answered by itself; nothing is kept in between.
+
+A peer that has not joined yet gives nothing away, and what is ours leaves only after its commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from attrs import define
+
+from gossipsync.core._peer.commits import Commits
+from gossipsync.core._peer.context import Context, Link
+from gossipsync.core._peer.standing import Standing
+from gossipsync.core.model.ids import Origin, peer_of
+from gossipsync.core.model.reasons import Reason
+from gossipsync.core.replication.cells import INDEX, ORIGIN, SLOT, Cell, Slot
+from gossipsync.core.replication.celltree import TREE_DEPTH, CellTree, Found
+from gossipsync.core.replication.keeping import Keeper
+from gossipsync.core.replication.pieces import encode_piece, header_only, pruned
+from gossipsync.core.replication.replica import Replica
+from gossipsync.core.wire.reconciling import (
+    Covered,
+    Doubt,
+    Dump,
+    Fetch,
+    Findings,
+    Heads,
+    Parts,
+    Survey,
+    Verdict,
+    WireNames,
+    WireSums,
+    doubt_rows,
+    hashes_in,
+)
+
+_FEW: Final = 32
+"""Cells of a range that are named one by one instead of summed up further."""
+_MANY: Final = 4096
+"""Cells of a bucket from which on its first answer goes two levels down, which saves a round trip."""
+_NEWEST: Final = 64
+"""Lines of ended epochs told to whoever is not new: what he lacks has ended lately."""
+_COST_SHARE: Final = 8
+"""Ranges, or rows, that cost us as much as one message."""
+
+Place = tuple[str, Origin, int]
+
+
+@define(eq=False)
+class Answers:
+    """The answering side of all reconciliations."""
+
+    _ctx: Context
+    _standing: Standing
+    _commits: Commits
+    _keeper: Keeper
+
+    def on_heads(self, link: Link, message: Heads) -> None:
+        """Proofs of how far lines go, and what is covered."""
+        ctx = self._ctx
+        if not self._may_ask(link, len(message.lines)):
+            return
+        pieces = []
+        covered = []
+        for bucket, origin in message.lines:
+            log = ctx.logs.find((bucket, Origin(origin)))
+            if log is not None and log.is_covered:
+                covered.append(log)
+            elif log is not None:
+                ours = self._is_ours(log.origin)
+                index = self._commits.stored(log.key) if ours else log.index
+                piece = log.pieces.get(index)
+                if piece is not None:
+                    pieces.append((log.origin, encode_piece(header_only(piece))))
+        if message.covered and message.covered != self._keeper.covered_sum():
+            covered = self._keeper.covered()
+            covered = covered if message.wants_all else covered[-_NEWEST:]
+        if covered:
+            lines = ((log.bucket, log.origin, log.index, log.note()) for log in covered)
+            ctx.send(link, Covered(message.run, tuple(lines)))
+        self._send_parts(link, message.run, pieces)
+
+    def on_survey(self, link: Link, message: Survey) -> None:
+        """What is in some ranges."""
+        ctx = self._ctx
+        if not self._may_ask(link, len(message.areas)):
+            return
+        ready = self._standing.is_established
+        sums: list[WireSums] = []
+        names: list[WireNames] = []
+        areas = [(bucket, prefix) for bucket, prefix, _ in message.areas] if ready else []
+        if message.is_first and ready:
+            named = {bucket for bucket, _ in areas}
+            areas += [(bucket, b"") for bucket in ctx.replicas if bucket not in named]
+        cut_ms = min(message.cut_ms, ctx.cut_ms() + ctx.config.max_skew_ms)
+        trees = {
+            bucket: ctx.replicas[bucket].tree(ctx.now.wall_ms, cut_ms)
+            for bucket, _ in areas
+            if bucket in ctx.replicas
+        }
+        room = ctx.config.limits.delta_bytes
+        for bucket, prefix in areas:
+            tree = trees.get(bucket)
+            if tree is None or tree.count_at(prefix) <= _FEW or len(prefix) == TREE_DEPTH:
+                found = [] if tree is None else ctx.replicas[bucket].found_in(prefix)
+                names.append((bucket, prefix, b"".join(one.hash for one in found)))
+                room -= len(names[-1][2]) + 16
+            else:
+                sums.append((bucket, prefix, _sums_below(tree, prefix)))
+                room -= len(sums[-1][2]) + 16
+            if room < 0:
+                break
+        cut_ms = max([cut_ms, *(tree.cut_ms for tree in trees.values())])
+        ctx.send(link, Findings(message.run, cut_ms, ready, tuple(sums), tuple(names)))
+
+    def on_fetch(self, link: Link, message: Fetch) -> None:
+        """Cells by their hashes, with proofs."""
+        if not self._may_ask(link, sum(len(packed) // 8 for _, _, packed in message.names)):
+            return
+        wanted: dict[Place, set[tuple[str, Slot]]] = {}
+        for bucket, prefix, packed in message.names:
+            names = set(hashes_in(packed))
+            for one in self._found(bucket, prefix):
+                if one.hash in names:
+                    place = (bucket, one.cell[ORIGIN], one.cell[INDEX])
+                    wanted.setdefault(place, set()).add((one.key, one.cell[SLOT]))
+        pieces = []
+        for place, slots in wanted.items():
+            data = self._part(place, slots)
+            if data is not None:
+                pieces.append((place[1], data))
+        self._send_parts(link, message.run, pieces)
+
+    def on_dump(self, link: Link, message: Dump) -> None:
+        """All that is kept, from a place on."""
+        if self._may_ask(link, _COST_SHARE):
+            found = self._pieces_after(message.after) if self._standing.is_established else ()
+            self._send_parts(link, message.run, found)
+
+    def on_doubt(self, link: Link, message: Doubt) -> None:
+        """Which of another's cells we have had and have no more."""
+        if not self._may_ask(link, sum(len(packed) // 56 for _, _, packed in message.rows)):
+            return
+        verdicts: list[bool] = []
+        logs, ours = self._ctx.logs, self._ctx.origin
+        for bucket, prefix, packed in message.rows:
+            found = self._found(bucket, prefix)
+            held = {one.hash for one in found}
+            stored = self._commits.stored((bucket, ours))
+            # What beat it here may still be lost with us.
+            is_safe = self._standing.is_established and all(
+                one.cell[ORIGIN] != ours or one.cell[INDEX] <= stored for one in found
+            )
+            for origin, index, name in doubt_rows(packed):
+                is_covered = logs.index((bucket, Origin(origin))) >= index
+                verdicts.append(is_safe and is_covered and name not in held)
+        self._ctx.send(link, Verdict(message.run, bytes(verdicts)))
+
+    # -- parts -----------------------------------------------------------------------------------------------
+
+    def _may_ask(self, link: Link, rows: int) -> bool:
+        """Questions cost by their size."""
+        if rows > _COST_SHARE * self._ctx.config.limits.survey_rows:
+            self._ctx.refuse(link, Reason.LIMIT, "asks for too much at once")
+            return False
+        link.allowance -= rows / _COST_SHARE
+        return True
+
+    def _is_ours(self, origin: Origin) -> bool:
+        return peer_of(origin) == self._ctx.peer_id
+
+    def _is_sendable(self, place: Place) -> bool:
+        bucket, origin, index = place
+        return not self._is_ours(origin) or index <= self._commits.stored((bucket, origin))
+
+    def _found(self, bucket: str, prefix: bytes) -> list[Found]:
+        replica: Replica | None = self._ctx.replicas.get(bucket)
+        if replica is None:
+            return []
+        replica.tree(self._ctx.now.wall_ms, 0)
+        return replica.found_in(prefix)
+
+    def _part(self, place: Place, slots: set[tuple[str, Slot]]) -> bytes | None:
+        bucket, origin, index = place
+        log = self._ctx.logs.find((bucket, origin))
+        piece = None if log is None else log.pieces.get(index)
+        if piece is None or not self._is_sendable(place):
+            return None
+        holds = self._ctx.replicas[bucket].holds
+
+        def keep(key: str, cell: Cell) -> Cell | None:
+            return holds(key, cell) if (key, cell[SLOT]) in slots else None
+
+        left = pruned(piece, origin, index, keep)
+        return None if left is None else encode_piece(left)
+
+    def _pieces_after(
+        self, after: Place | tuple[str, bytes, int] | None
+    ) -> Iterable[tuple[Origin, bytes]]:
+        logs = self._ctx.logs
+        start = ("", b"", 0) if after is None else after
+        for log in sorted(logs.logs(), key=lambda log: log.key):
+            if log.key < start[:2]:
+                continue
+            first = start[2] + 1 if log.key == start[:2] else 1
+            for index in log.indexes_from(first):
+                place = (log.bucket, log.origin, index)
+                self._keeper.settle(place)
+                piece = log.pieces.get(index)
+                if piece is not None and self._is_sendable(place):
+                    yield log.origin, encode_piece(piece)
+
+    def _send_parts(self, link: Link, run: int, pieces: Iterable[tuple[Origin, bytes]]) -> None:
+        """As many as fit, at least one."""
+        chosen: list[bytes] = []
+        origins = set()
+        room, is_cut = self._ctx.config.limits.delta_bytes, False
+        for origin, data in pieces:
+            room -= len(data)
+            if chosen and room < 0:
+                is_cut = True
+                break
+            chosen.append(data)
+            origins.add(peer_of(origin))
+        self._ctx.tell_credentials(link, origins)
+        self._ctx.send(link, Parts(run, is_cut, tuple(chosen)))
+
+
+def _sums_below(tree: CellTree, prefix: bytes) -> bytes:
+    levels = 2 if not prefix and tree.count_at(prefix) > _MANY else 1
+    prefixes = [prefix]
+    for _ in range(levels):
+        prefixes = [upper + bytes((nibble,)) for upper in prefixes for nibble in range(16)]
+    return b"".join(tree.sum_at(lower).to_bytes(8, "big") for lower in prefixes)

@@ -1,0 +1,123 @@
+"""Disputes: what becomes of a cell that one side of a reconciliation holds and the other's line covers.
+
+An entry at or below my line that is not in my state has lost. It is taken back only when two members offer it at my present
+vector (one, where there is only one); a cell of mine that every other present member has refused so is given up. Whoever was
+out of touch for longer than the horizon yields where the other knows better; a joiner yields always.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from attrs import define, field
+
+from gossipsync.core._peer.context import Context
+from gossipsync.core._peer.standing import Standing
+from gossipsync.core.model.events import Yielded
+from gossipsync.core.model.hlc import hlc_ms
+from gossipsync.core.model.ids import Origin, PeerId, epoch_of, peer_of
+from gossipsync.core.replication.cells import INDEX, ORIGIN, Cell, cell_hash
+from gossipsync.core.replication.lines import LineKey
+
+_QUORUM: Final = 2
+
+_Name = tuple[str, str, Origin, bytes]
+
+
+@define(eq=False)
+class Disputes:
+    """Votes, and how long this peer has been out of touch."""
+
+    _ctx: Context
+    _standing: Standing
+    joined_with: set[PeerId] = field(factory=set)
+    """Members whose state a joiner has taken over, or compared with."""
+    unready: set[PeerId] = field(factory=set)
+    """Members that are joining themselves."""
+    _offers: dict[_Name, dict[PeerId, bytes]] = field(factory=dict)
+    _refusals: dict[_Name, dict[PeerId, bytes]] = field(factory=dict)
+    _lost_s: float | None = None
+    _known: dict[LineKey, int] = field(factory=dict)
+    _yielded: int = 0
+
+    # -- touch -----------------------------------------------------------------------------------------------
+
+    def touched(self) -> None:
+        """An exchange with a member was completed; whoever is back has yielded first."""
+        if not self.is_back:
+            self._lost_s = None
+            self._known = {}
+
+    def lost_touch(self, ago_s: float = 0.0) -> None:
+        """The last link has ended, or a store was loaded that was in touch so long ago: what we know now is what we knew then."""
+        if self._lost_s is None:
+            self._lost_s = self._ctx.now.mono_s - ago_s
+            self._known = {line.key: line.index for line in self._ctx.logs.lines}
+
+    @property
+    def is_back(self) -> bool:
+        """Have we been out of touch for longer than the horizon, and not made up for it yet?"""
+        if self._lost_s is None or not self._standing.is_established:
+            return False
+        return self._ctx.now.mono_s - self._lost_s > self._ctx.config.horizon_ms / 1000
+
+    def completed(self, peer: PeerId, *, is_joining: bool, is_whole: bool) -> None:
+        """A reconciliation with a member has come to its end, or a probe has shown that none is needed."""
+        self._standing.witnesses.add(peer)
+        if not is_whole:
+            return
+        if is_joining:
+            self.joined_with.add(peer)
+        elif self.is_back:
+            self._ctx.emit(Yielded(peer, self._yielded))
+        self._lost_s, self._known, self._yielded = None, {}, 0
+
+    # -- cells -----------------------------------------------------------------------------------------------
+
+    def offered(self, bucket: str, key: str, cell: Cell, peer: PeerId) -> bool:
+        """A member offers a cell that our line covers and our state lacks: is it to be taken back?"""
+        votes = self._vote(self._offers, (bucket, key, cell[ORIGIN], cell_hash(cell)), peer)
+        return votes >= min(_QUORUM, max(1, len(self._ctx.members.present)))
+
+    def yields(self, bucket: str, key: str, cell: Cell, peer: PeerId, *, is_joining: bool) -> bool:
+        """A member has had this cell of ours and has it no more: do we give it up?"""
+        if is_joining:
+            return True
+        if self.is_back:
+            gone = self._known.get((bucket, cell[ORIGIN]), 0) >= cell[INDEX]
+            self._yielded += gone
+            return gone
+        votes = self._vote(self._refusals, (bucket, key, cell[ORIGIN], cell_hash(cell)), peer)
+        return votes >= max(_QUORUM, len(self._ctx.members.present))
+
+    def _vote(self, ballots: dict[_Name, dict[PeerId, bytes]], name: _Name, peer: PeerId) -> int:
+        """Note a vote, which counts for our present vector only; how many there are."""
+        now = self._ctx.logs.lines.digest()
+        if name not in ballots and len(ballots) >= self._ctx.config.limits.votes:
+            del ballots[next(iter(ballots))]
+        votes = ballots.setdefault(name, {})
+        votes[peer] = now
+        return sum(ballot == now for ballot in votes.values())
+
+    # -- epochs ----------------------------------------------------------------------------------------------
+
+    def is_over(self, key: LineKey) -> bool:
+        """Has the epoch ended, as far as we know: has its peer opened another, left, or been away for a horizon?"""
+        ctx = self._ctx
+        origin = key[1]
+        peer, epoch = peer_of(origin), epoch_of(origin)
+        if peer == ctx.peer_id:
+            return origin != ctx.origin
+        if ctx.logs.newest_epoch(peer) > epoch:
+            return True
+        link = ctx.by_peer.get(peer)
+        if link is not None:
+            return link.epoch > epoch
+        member = ctx.members.find(peer)
+        if member is None or member.presence is None:
+            # Nobody has heard of it for long, or not yet: its last writes tell which.
+            log = ctx.logs.find(key)
+            return log is not None and ctx.now.wall_ms - hlc_ms(log.hlc) > ctx.config.horizon_ms
+        if member.presence.epoch > epoch or member.state == "left":
+            return True
+        return ctx.now.mono_s - member.heard_s > ctx.config.horizon_ms / 1000

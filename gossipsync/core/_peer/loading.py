@@ -1,0 +1,101 @@
+"""Loading: a peer's state, rebuilt at its start from what its store kept. Every byte passes the same gate as a remote's."""
+
+from __future__ import annotations
+
+from gossipsync.core._peer.context import Context
+from gossipsync.core._peer.parts import Parts
+from gossipsync.core._peer.upkeep import TOUCHED_HEAD
+from gossipsync.core.model.bundle import parse_header
+from gossipsync.core.model.ids import Epoch, epoch_of, new_epoch, origin_of, peer_of, peer_text
+from gossipsync.core.ports import StoredLog
+from gossipsync.core.replication.admission import Refusal
+from gossipsync.core.replication.lines import LineKey
+from gossipsync.core.replication.pieces import HEADER
+from gossipsync.errors import StoreCorruptError
+
+
+class Loading:
+    """Puts a store's contents back."""
+
+    def __init__(self, ctx: Context, parts: Parts) -> None:
+        self._ctx = ctx
+        self._parts = parts
+
+    def run(self) -> None:
+        """Load heads, then logs. Raises StoreCorruptError."""
+        ctx = self._ctx
+        heads = ctx.store.load_heads()
+        for name, value in sorted(heads.items()):
+            if name.startswith("dismissal/"):
+                self._parts.verdicts.load(value)
+            else:
+                self._parts.introductions.load_head(name, value)
+        if ctx.credential and (own := ctx.verifier.read_credential(ctx.credential)) is not None:
+            ctx.credentials[ctx.peer_id] = (ctx.credential, own[1])
+        logs = ctx.store.load_logs()
+        for bucket, origin, index, data in ctx.store.load_pieces():
+            self._load_piece(logs, (bucket, origin), index, data)
+        for key, stored in logs.items():
+            self._load_line(key, stored)
+            self._parts.commits.loaded(key)
+        touched = heads.get(TOUCHED_HEAD)
+        if touched is not None:
+            # It is written by peers that are ready, and only by these.
+            self._parts.standing.is_established = True
+            self._parts.disputes.lost_touch(
+                (ctx.now.wall_ms - int.from_bytes(touched, "big")) / 1000
+            )
+        ctx.changed_buckets.clear()
+
+    def _load_piece(
+        self, logs: dict[LineKey, StoredLog], key: LineKey, index: int, data: bytes
+    ) -> None:
+        ctx = self._ctx
+        stored = logs.get(key)
+        is_next = stored is not None and ctx.logs.index(key) + 1 == index <= stored.last
+        if is_next and data[:1] == b"\x83":
+            outcome = self._parts.admission.admit(data, None)
+            if not isinstance(outcome, Refusal):
+                self._parts.ingest.apply(outcome, ctx.peer_id, is_stored=True)
+                return
+        else:
+            part = self._parts.admission.admit_piece(data, None, ctx.peer_id)
+            if not isinstance(part, Refusal):
+                self._parts.ingest.join(part, lambda _key, _cell: True)
+                ctx.logs.open(key).put(index, part.piece)
+                return
+            outcome = part
+        why = f"{outcome.reason}: {outcome.detail}"
+        raise StoreCorruptError(unsound(ctx.store.place, _name(key, index), why))
+
+    def _load_line(self, key: LineKey, stored: StoredLog) -> None:
+        ctx = self._ctx
+        log = ctx.logs.open(key)
+        ctx.name_line(key)
+        if stored.note is not None:
+            self._parts.keeper.load_covered(log, stored.last, stored.note)
+        elif log.index < stored.last:
+            piece = log.pieces.get(stored.last)
+            if piece is None:
+                raise StoreCorruptError(unsound(ctx.store.place, _name(key, stored.last), "lost"))
+            ctx.logs.raise_to(parse_header(piece[HEADER]))
+        ctx.logs.settle(log)
+
+
+def _name(key: LineKey, index: int) -> str:
+    return f"bundle {index} of {key[0]!r} by {peer_text(peer_of(key[1]))}"
+
+
+def unsound(place: str, what: str, why: str) -> str:
+    """What to say of a bundle in our own store that the gate refuses, or that is not there."""
+    return (
+        f"{place}: {what} is not valid ({why}). It was left as it is: move it aside and start "
+        "again; the mesh gives back all that any peer still holds"
+    )
+
+
+def open_epoch(ctx: Context) -> None:
+    """A fresh epoch, above those that our store has of us even where the clock was set back since."""
+    ours = [epoch_of(log.origin) for log in ctx.logs.logs() if peer_of(log.origin) == ctx.peer_id]
+    fresh = new_epoch(ctx.now.wall_ms, ctx.rng.getrandbits(15))
+    ctx.origin = origin_of(ctx.peer_id, max([fresh, *(Epoch(epoch + 1) for epoch in ours)]))

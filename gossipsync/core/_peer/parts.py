@@ -1,0 +1,124 @@
+"""Parts: what a peer is made of, each part with those that it needs."""
+
+from __future__ import annotations
+
+from gossipsync.core._peer.answering import Answers
+from gossipsync.core._peer.commits import Commits
+from gossipsync.core._peer.concern import Concern
+from gossipsync.core._peer.context import Context, Link
+from gossipsync.core._peer.disputes import Disputes
+from gossipsync.core._peer.exchange import Exchanges
+from gossipsync.core._peer.hearsay import Hearsay
+from gossipsync.core._peer.ingest import Ingest
+from gossipsync.core._peer.introductions import Introductions
+from gossipsync.core._peer.links import Links
+from gossipsync.core._peer.probing import Probing
+from gossipsync.core._peer.reconciling import Reconciler
+from gossipsync.core._peer.report import Report
+from gossipsync.core._peer.rounds import Rounds
+from gossipsync.core._peer.standing import Standing
+from gossipsync.core._peer.upkeep import Upkeep
+from gossipsync.core._peer.verdicts import Verdicts
+from gossipsync.core._peer.writing import Writing
+from gossipsync.core.membership.suspicion import LocalHealth
+from gossipsync.core.replication.admission import Admission
+from gossipsync.core.replication.keeping import Keeper
+from gossipsync.core.replication.lines import LineKey
+from gossipsync.core.replication.sealing import Sealer
+
+
+class Parts:
+    """The parts of one peer."""
+
+    def __init__(self, ctx: Context) -> None:
+        self._ctx = ctx
+        config = ctx.config
+        self.standing = Standing(ctx)
+        self.sealer = Sealer(config.network, ctx.logs, config.limits, ctx.sign)
+        self.admission = Admission(
+            config.network,
+            config.limits,
+            ctx.verifier,
+            ctx.logs,
+            ctx.rights_of,
+            config.max_skew_ms,
+        )
+        self._replicate()
+        self._reconcile()
+        self._meet()
+        self.writing = Writing(ctx, self.sealer, self.commits)
+        self.concern = Concern(ctx, self.commits, self.writing, self.rounds, self.exchanges)
+        self.report = Report(ctx, self.standing, self.introductions, self.rounds, self.commits)
+
+    def _replicate(self) -> None:
+        """What moves bundles."""
+        ctx, config = self._ctx, self._ctx.config
+        stored: dict[LineKey, int] = {}
+        self.keeper = Keeper(
+            ctx.peer_id,
+            ctx.logs,
+            ctx.store,
+            ctx.replicas,
+            config.limits,
+            config.horizon_ms,
+            stored,
+        )
+        self.commits = Commits(ctx, self.sealer, self.keeper, stored)
+        self.ingest = Ingest(
+            ctx, self.admission, self.keeper, self.commits.relay, self.commits.applied
+        )
+        self.exchanges = Exchanges(
+            ctx,
+            self.ingest,
+            self.commits.stored,
+            self.keeper.covered_sum,
+            self._compared,
+            self._trimmed,
+        )
+
+    def _reconcile(self) -> None:
+        """What takes over and compares states."""
+        ctx = self._ctx
+        self.disputes = Disputes(ctx, self.standing)
+        self.answers = Answers(ctx, self.standing, self.commits, self.keeper)
+        self.reconciler = Reconciler(
+            ctx,
+            self.standing,
+            self.admission,
+            self.ingest,
+            self.keeper,
+            self.commits,
+            self.disputes,
+            self.exchanges.start,
+        )
+        self.upkeep = Upkeep(
+            ctx, self.standing, self.keeper, self.commits, self.disputes, self.reconciler
+        )
+
+    def _meet(self) -> None:
+        """What knows other peers."""
+        ctx = self._ctx
+        self.introductions = Introductions(ctx, self.standing, self.commits.put_head)
+        self.hearsay = Hearsay(ctx, self.introductions)
+        health = LocalHealth()
+        self.verdicts = Verdicts(ctx, self.introductions, health, self.commits.put_head)
+        self.rounds = Rounds(
+            ctx, self.standing, self.introductions, self.hearsay, self.exchanges, self.verdicts
+        )
+        self.probing = Probing(ctx, self.verdicts, health, self.rounds.call)
+        self.links = Links(
+            ctx,
+            self.standing,
+            self.introductions,
+            self.hearsay,
+            self.exchanges,
+            self.probing,
+            self.commits.greet,
+            self.upkeep.drop_link,
+        )
+
+    def _compared(self, link: Link) -> None:
+        self.upkeep.compared(link)
+
+    def _trimmed(self, link: Link) -> None:
+        self.reconciler.need(link)

@@ -1,0 +1,485 @@
+"""Reconciling: taking over another's state where its logs no longer tell the whole way to it.
+
+One run at a time asks one member, step by step: proofs of how far its lines go (the snapshot), all its pieces where we hold next to
+nothing, then sums over ranges of cells, descending where they differ, then the cells that we lack. Only when every step has been
+answered in full do our lines move to the snapshot: whatever of it is not in our state then has lost to something that is.
+Ranges are read after the snapshot was taken, and a key's winner lies in the same range as what it beat, so no answer can be too
+old. A run dies with its link. What a cell is worth that our line covers already is decided in `_is_wanted`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import IntEnum
+from itertools import islice
+from typing import Final
+
+from attrs import define, field
+
+from gossipsync.core._peer.commits import Commits
+from gossipsync.core._peer.context import Context, Link
+from gossipsync.core._peer.disputes import Disputes
+from gossipsync.core._peer.ingest import Ingest
+from gossipsync.core._peer.standing import Standing
+from gossipsync.core.model.ids import LinkId, Origin
+from gossipsync.core.model.reasons import Reason
+from gossipsync.core.replication.admission import Admission, AdmittedPiece, Refusal
+from gossipsync.core.replication.cells import DATA, INDEX, ORIGIN, Cell, merge
+from gossipsync.core.replication.celltree import CellTree, Found
+from gossipsync.core.replication.keeping import Keeper
+from gossipsync.core.replication.lines import LineKey
+from gossipsync.core.replication.pieces import pruned
+from gossipsync.core.wire.reconciling import (
+    Covered,
+    Doubt,
+    Dump,
+    Fetch,
+    Findings,
+    Heads,
+    Parts,
+    Survey,
+    Verdict,
+    doubt_row,
+    hashes_in,
+)
+
+_PATIENCE_S: Final = 10.0
+"""How long one question may stay unanswered."""
+_FEW_SHARE: Final = 4
+"""Who holds less than one in so many bundles of what the other has begins with a dump."""
+_CLAIMS_AT_ONCE: Final = 256
+_TWICE: Final = 2
+"""Surveys of one range in one run: what had been overwritten when it was asked for shows in the second."""
+
+Area = tuple[str, bytes]
+
+
+class Need(IntEnum):
+    """Why a member is asked; a greater need includes the lesser ones."""
+
+    PROBE = 0
+    """What do you remember of ended epochs? Only if that is more than we do, the run goes on."""
+    REPAIR = 1
+    """Our states differ though our vectors are equal."""
+    FULL = 2
+    """Your logs do not give what we lack."""
+
+
+@define(eq=False)
+class _Run:
+    """One reconciliation under way."""
+
+    number: int
+    link: LinkId
+    need: Need
+    is_joining: bool
+    is_back: bool
+    """Have we been out of touch for longer than the horizon?"""
+    lines: list[LineKey] = field(factory=list)
+    asked_s: float = 0.0
+    step: str = ""
+    waits_for: list[LineKey] = field(factory=list)
+    heads: dict[LineKey, AdmittedPiece] = field(factory=dict)
+    covered: list[tuple[LineKey, int, bytes]] = field(factory=list)
+    bad: set[LineKey] = field(factory=set)
+    """Lines that cannot be completed, since something of them was refused."""
+    is_sound: bool = True
+    wants_dump: bool = False
+    dumped: tuple[str, bytes, int] | None = None
+    was_surveyed: bool = False
+    todo: dict[Area, None] = field(factory=dict)
+    surveys: dict[Area, int] = field(factory=dict)
+    asked: set[tuple[Area, bytes]] = field(factory=set)
+    came: set[bytes] = field(factory=set)
+    """Names of the cells that were given to us, whether we took them or not."""
+    missing: dict[Area, set[bytes]] = field(factory=dict)
+    lonely: dict[Area, dict[bytes, Found]] = field(factory=dict)
+    """What the other did not name."""
+    doubted: list[tuple[Area, Found]] = field(factory=list)
+
+
+@define(eq=False)
+class Reconciler:
+    """The asking side. `compare(link)` opens an exchange once lines have moved."""
+
+    _ctx: Context
+    _standing: Standing
+    _admission: Admission
+    _ingest: Ingest
+    _keeper: Keeper
+    _commits: Commits
+    _disputes: Disputes
+    _compare: Callable[[Link], None]
+    _run: _Run | None = None
+    _needed: dict[LinkId, Need] = field(factory=dict)
+    _claims: dict[LineKey, tuple[int, bytes]] = field(factory=dict)
+    _number: int = 0
+
+    @property
+    def is_running(self) -> bool:
+        """Is a run under way?"""
+        return self._run is not None
+
+    def need(self, link: Link, need: Need = Need.FULL) -> None:
+        """Ask this member, when its turn comes."""
+        self._needed[link.id] = max(need, self._needed.get(link.id, need))
+        self.next_run()
+
+    def drop_link(self, link: LinkId) -> None:
+        """A link has ended, and its run with it."""
+        self._needed.pop(link, None)
+        if self._run is not None and self._run.link == link:
+            self._give_up("reconcile-cut")
+
+    def expire(self) -> None:
+        """Give up a run whose last question was not answered in time."""
+        run = self._run
+        if run is not None and self._ctx.now.mono_s - run.asked_s > _PATIENCE_S:
+            self._give_up("reconcile-late")
+            self.next_run()
+
+    def next_deadline(self) -> float | None:
+        """When a question will be late."""
+        return None if self._run is None else self._run.asked_s + _PATIENCE_S + 0.001
+
+    def next_run(self) -> None:
+        """Begin with the next member that is needed, if no run is under way."""
+        ctx = self._ctx
+        while self._run is None and self._needed:
+            link_id = next(iter(self._needed))
+            need = self._needed.pop(link_id)
+            link = ctx.links.get(link_id)
+            if link is None or link.is_closing:
+                continue
+            self._number += 1
+            self._run = run = _Run(
+                self._number,
+                link_id,
+                need,
+                not self._standing.is_established,
+                self._disputes.is_back,
+            )
+            wants_all = run.is_joining or run.is_back
+            probe = Heads(run.number, (), self._keeper.covered_sum(), wants_all)
+            self._ask(link, run, "covered", probe)
+
+    def _begin(self, link: Link, run: _Run) -> None:
+        """What a probe did not settle: ask for everything."""
+        logs, fetcher = self._ctx.logs, self._ctx.fetcher
+        run.lines = fetcher.lines_of(link.id)
+        held = sum(log.index for log in logs.logs())
+        theirs = sum(fetcher.index_at(link.id, key) - logs.index(key) for key in run.lines)
+        theirs += sum(index - logs.index(key) for key, index, _ in run.covered)
+        run.wants_dump = run.need is not Need.REPAIR and held * _FEW_SHARE < theirs
+        self._ctx.counters["reconciliations"] += 1
+        self._go_on(link, run)
+
+    def _give_up(self, counter: str) -> None:
+        """This run comes to nothing; the next exchange on its link may ask for another."""
+        assert self._run is not None
+        link = self._ctx.links.get(self._run.link)
+        if link is not None:
+            link.probed = None
+        self._ctx.counters[counter] += 1
+        self._run = None
+
+    def take_claims(self) -> None:
+        """Remember lines of ended epochs, as soon as we know ourselves that these have ended.
+
+        Nothing proves such a line; if it were believed of a living epoch, a liar could keep us from all that this epoch writes.
+        """
+        for key, (index, note) in list(islice(self._claims.items(), _CLAIMS_AT_ONCE)):
+            del self._claims[key]
+            if self._disputes.is_over(key):
+                self._keeper.take_covered(key, index, note)
+                self._ctx.name_line(key)
+            elif not self._is_remembered(key, index):
+                self._claims[key] = (index, note)
+
+    # -- questions -------------------------------------------------------------------------------------------
+
+    def _ask(
+        self, link: Link, run: _Run, step: str, message: Heads | Survey | Fetch | Dump | Doubt
+    ) -> None:
+        run.step, run.asked_s = step, self._ctx.now.mono_s
+        self._ctx.send(link, message)
+
+    def _go_on(self, link: Link, run: _Run) -> None:
+        """The next question, or the end."""
+        rows = self._ctx.config.limits.survey_rows
+        if run.lines:
+            run.waits_for, run.lines = run.lines[:rows], run.lines[rows:]
+            self._ask(link, run, "heads", Heads(run.number, tuple(run.waits_for)))
+        elif run.wants_dump:
+            self._ask(link, run, "dump", Dump(run.number, run.dumped))
+        elif not run.was_surveyed:
+            run.was_surveyed = True
+            areas = tuple(
+                (name, b"", self._tree(name).count_at(b"")) for name in self._ctx.replicas
+            )
+            self._ask(link, run, "survey", Survey(run.number, self._ctx.cut_ms(), True, areas))
+        elif run.todo:
+            areas = tuple(
+                (bucket, prefix, self._count(bucket, prefix))
+                for bucket, prefix in list(run.todo)[:rows]
+            )
+            self._ask(link, run, "survey", Survey(run.number, self._ctx.cut_ms(), False, areas))
+        elif run.missing:
+            self._fetch(link, run)
+        elif run.lonely and (run.is_joining or run.is_back or run.need is Need.REPAIR):
+            self._doubt(link, run)
+        else:
+            self._complete(link, run)
+
+    def _fetch(self, link: Link, run: _Run) -> None:
+        room = self._ctx.config.limits.survey_rows * 8
+        wanted = []
+        for (bucket, prefix), names in run.missing.items():
+            part = sorted(names)[:room]
+            room -= len(part)
+            wanted.append((bucket, prefix, b"".join(part)))
+            if room <= 0:
+                break
+        self._ask(link, run, "fetch", Fetch(run.number, tuple(wanted)))
+
+    def _doubt(self, link: Link, run: _Run) -> None:
+        room = self._ctx.config.limits.survey_rows * 8
+        rows, run.doubted = [], []
+        for area in list(run.lonely):
+            found = list(run.lonely.pop(area).values())
+            if len(found) > room:
+                run.lonely[area] = {one.hash: one for one in found[room:]}
+                found = found[:room]
+            room -= len(found)
+            packed = b"".join(
+                doubt_row(one.cell[ORIGIN], one.cell[INDEX], one.hash) for one in found
+            )
+            rows.append((*area, packed))
+            run.doubted += [(area, one) for one in found]
+            if room <= 0:
+                break
+        self._ask(link, run, "doubt", Doubt(run.number, tuple(rows)))
+
+    # -- answers ---------------------------------------------------------------------------------------------
+
+    def _current(self, link: Link, number: int, *steps: str) -> _Run | None:
+        run = self._run
+        if run is None or run.link != link.id or run.number != number or run.step not in steps:
+            # A late answer to a run that was given up is nobody's fault.
+            self._ctx.counters["reconcile-stale"] += 1
+            return None
+        return run
+
+    def on_covered(self, link: Link, message: Covered) -> None:
+        """Lines of ended epochs."""
+        run = self._current(link, message.run, "covered", "heads")
+        room = self._ctx.config.limits.covered_lines
+        if run is not None and len(run.covered) + len(message.lines) <= 2 * room:
+            run.covered += [
+                (key, index, note)
+                for bucket, origin, index, note in message.lines
+                if not self._is_remembered(key := (bucket, Origin(origin)), index)
+            ]
+
+    def _is_remembered(self, key: LineKey, index: int) -> bool:
+        log = self._ctx.logs.find(key)
+        return log is not None and index <= log.index and log.is_covered
+
+    def on_parts(self, link: Link, message: Parts) -> None:
+        """Proofs of lines, or pieces."""
+        run = self._current(link, message.run, "covered", "heads", "dump", "fetch")
+        if run is None:
+            return
+        if run.step == "covered":
+            lacking = any(index > self._ctx.logs.index(key) for key, index, _ in run.covered)
+            if run.need is Need.PROBE and not lacking:
+                self._complete(link, run)
+            else:
+                self._begin(link, run)
+            return
+        for data in message.pieces:
+            if link.is_closing:
+                return
+            self._take(link, run, data)
+        if run.step == "heads":
+            if message.is_cut and message.pieces:
+                run.lines = [
+                    key for key in run.waits_for if key not in run.heads and key not in run.bad
+                ]
+        elif run.step == "dump":
+            run.wants_dump = message.is_cut and bool(message.pieces)
+        else:
+            self._fetched(run, is_cut=message.is_cut and bool(message.pieces))
+        self._go_on(link, run)
+
+    def _take(self, link: Link, run: _Run, data: bytes) -> None:
+        ctx = self._ctx
+        part = self._admission.admit_piece(data, ctx.now.wall_ms, link.peer)
+        if isinstance(part, Refusal):
+            if part.header is not None:
+                run.bad.add((part.header.bucket, part.header.origin))
+            run.is_sound &= part.reason is not Reason.SKEW
+            ctx.refuse(link, part.reason, part.detail)
+            return
+        header = part.header
+        key = (header.bucket, header.origin)
+        if run.step == "heads":
+            run.heads[key] = part
+            return
+        run.dumped = (*key, header.index)
+        if run.step == "fetch":
+            tree = self._tree(key[0]) if key[0] in ctx.replicas else CellTree(key[0], 0)
+            run.came.update(name for _, cell in part.cells for name in tree.names_of(cell))
+        wants = self._wants(link, run, part)
+        if self._ingest.join(part, wants):
+            left = pruned(part.piece, header.origin, header.index, ctx.replicas[key[0]].holds)
+            if left is not None:
+                self._keeper.put(header, left)
+
+    def _wants(self, link: Link, run: _Run, part: AdmittedPiece) -> Callable[[str, Cell], bool]:
+        """Which cells of a piece are merged."""
+        ctx, header = self._ctx, part.header
+        if header.index > ctx.logs.index((header.bucket, header.origin)) or run.is_joining:
+            return lambda _key, _cell: True
+        replica = ctx.replicas.get(header.bucket)
+
+        def is_wanted(key: str, cell: Cell) -> bool:
+            group = None if replica is None else replica.group(key)
+            if replica is not None and replica.holds(key, cell) is not None:
+                return True  # a value that is lacking, or nothing new
+            if group is not None and merge(group, cell) is not group:
+                return True  # it beats what we hold
+            if run.need is Need.REPAIR and self._disputes.offered(
+                header.bucket, key, cell, link.peer
+            ):
+                return True
+            ctx.counters[Reason.COVERED] += 1
+            return False
+
+        return is_wanted
+
+    def _fetched(self, run: _Run, *, is_cut: bool) -> None:
+        """What we have now is missing no more; what we still lack was overwritten there, or is refused here."""
+        for area in list(run.missing):
+            if is_cut:
+                held = {one.hash for one in self._found(*area)}
+                run.missing[area] -= held
+                if run.missing[area]:
+                    continue
+            else:
+                run.todo[area] = None
+            del run.missing[area]
+
+    def on_findings(self, link: Link, message: Findings) -> None:
+        """Sums and hashes to compare with ours."""
+        run = self._current(link, message.run, "survey")
+        if run is None:
+            return
+        if not message.is_ready:
+            self._disputes.unready.add(link.peer)
+            self._give_up("reconcile-unready")
+            self.next_run()
+            return
+        before = len(run.todo)
+        for bucket, prefix, sums in message.sums:
+            run.todo.pop((bucket, prefix), None)
+            self._compare_sums(run, bucket, prefix, hashes_in(sums))
+        for bucket, prefix, hashes in message.names:
+            run.todo.pop((bucket, prefix), None)
+            self._compare_names(run, (bucket, prefix), set(hashes_in(hashes)))
+        answered = len(message.sums) + len(message.names)
+        if len(run.asked) > self._ctx.config.limits.run_cells or (before and not answered):
+            self._give_up("reconcile-cut")
+            return
+        self._go_on(link, run)
+
+    def _compare_sums(self, run: _Run, bucket: str, prefix: bytes, sums: list[bytes]) -> None:
+        tree = self._tree(bucket) if bucket in self._ctx.replicas else CellTree(bucket, 0)
+        lowers = [prefix]
+        while len(lowers) < len(sums):
+            lowers = [upper + bytes((nibble,)) for upper in lowers for nibble in range(16)]
+        for lower, total in zip(lowers, sums, strict=False):
+            theirs = int.from_bytes(total, "big")
+            if theirs == tree.sum_at(lower) or run.surveys.get((bucket, lower), 0) >= _TWICE:
+                continue
+            run.surveys[bucket, lower] = run.surveys.get((bucket, lower), 0) + 1
+            if theirs:
+                run.todo[bucket, lower] = None
+            else:
+                self._compare_names(run, (bucket, lower), set())
+
+    def _compare_names(self, run: _Run, area: Area, theirs: set[bytes]) -> None:
+        mine = {one.hash: one for one in self._found(*area)}
+        lacking = {name for name in theirs - mine.keys() if (area, name) not in run.asked}
+        # What was named twice and not given is on its way to the other's store: without it nothing is complete.
+        run.is_sound &= theirs - mine.keys() - lacking <= run.came
+        if lacking:
+            run.asked |= {(area, name) for name in lacking}
+            run.missing[area] = lacking
+        lonely = {name: one for name, one in mine.items() if name not in theirs}
+        if lonely:
+            run.lonely[area] = lonely
+        else:
+            run.lonely.pop(area, None)
+
+    def on_verdict(self, link: Link, message: Verdict) -> None:
+        """What only we have: has the other had it?"""
+        run = self._current(link, message.run, "doubt")
+        if run is None:
+            return
+        for ((bucket, _), one), bit in zip(run.doubted, message.bits, strict=False):
+            replica = self._ctx.replicas[bucket]
+            held = replica.holds(one.key, one.cell)
+            if held is None or held[DATA] != one.cell[DATA]:
+                continue
+            if bit and self._disputes.yields(
+                bucket, one.key, held, link.peer, is_joining=run.is_joining
+            ):
+                replica.drop(one.key, held)
+                self._ctx.counters["yielded"] += 1
+                self._ctx.moved(bucket)
+        self._go_on(link, run)
+
+    # -- the end ---------------------------------------------------------------------------------------------
+
+    def _complete(self, link: Link, run: _Run) -> None:
+        ctx = self._ctx
+        if not run.is_sound:
+            self._give_up("reconcile-parked")
+            self.next_run()
+            return
+        self._run = None
+        for key, part in run.heads.items():
+            log = ctx.logs.find(key)
+            is_ahead = log is None or (log.forked is None and log.index < part.header.index)
+            if key in run.bad or not is_ahead or key[1] == ctx.origin:
+                continue
+            self._keeper.raise_to(part.header, part.signature, link.peer)
+            ctx.name_line(key)
+            self._ingest.moved(key, part.header.index)
+            self._commits.applied(key)
+            self._ingest.go_on(key)
+        for key, index, note in run.covered:
+            if len(self._claims) < ctx.config.limits.covered_lines:
+                self._claims[key] = (index, note)
+        self.take_claims()
+        if run.was_surveyed:
+            ctx.counters["reconciled"] += 1
+            self._compare(link)
+        self._disputes.completed(link.peer, is_joining=run.is_joining, is_whole=run.was_surveyed)
+        self._standing.update()
+        self.next_run()
+
+    def _tree(self, bucket: str) -> CellTree:
+        ctx = self._ctx
+        replica = ctx.replicas[bucket]
+        return replica.tree(ctx.now.wall_ms, ctx.cut_ms())
+
+    def _found(self, bucket: str, prefix: bytes) -> list[Found]:
+        if bucket not in self._ctx.replicas:
+            return []
+        self._tree(bucket)
+        return self._ctx.replicas[bucket].found_in(prefix)
+
+    def _count(self, bucket: str, prefix: bytes) -> int:
+        return 0 if bucket not in self._ctx.replicas else self._tree(bucket).count_at(prefix)

@@ -1,0 +1,194 @@
+"""Upkeep: what a peer does now and then so that it stays small and in agreement with the others.
+
+It trims logs, takes the lines of ended epochs out of the digest, and compares sums of states with members whose vectors are equal,
+since these show what no vector can: what a relay withheld, or a fault lost.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from attrs import define, field
+
+from gossipsync.core._peer.commits import Commits
+from gossipsync.core._peer.context import Context, Link
+from gossipsync.core._peer.disputes import Disputes
+from gossipsync.core._peer.reconciling import Need, Reconciler
+from gossipsync.core._peer.standing import Standing
+from gossipsync.core.model.hlc import hlc_ms
+from gossipsync.core.model.ids import LinkId
+from gossipsync.core.replication.keeping import Keeper
+from gossipsync.core.replication.lines import LineKey
+from gossipsync.core.replication.logs import Log
+from gossipsync.core.wire.reconciling import StateSum
+
+_CHECK_EVERY: Final = 30
+"""Rounds between comparisons of states."""
+_LOOKED_AT: Final = 32
+"""Logs looked at in one round for whether their epoch has ended: work does not grow with the mesh."""
+_SETTLED: Final = 5.0
+"""Presence renewals that news surely takes through a mesh."""
+_TOUCH_SHARE: Final = 16
+"""How often in a horizon it is stored that we are in touch."""
+_MISMATCHES: Final = 2
+"""Times that states must differ before they are repaired: once may be a matter of moments."""
+TOUCHED_HEAD: Final = "touched"
+
+
+@define(eq=False)
+class Upkeep:
+    """The slow part of one peer's rounds."""
+
+    _ctx: Context
+    _standing: Standing
+    _keeper: Keeper
+    _commits: Commits
+    _disputes: Disputes
+    _reconciler: Reconciler
+    _count: int = 0
+    _differs: dict[LinkId, int] = field(factory=dict)
+    _touched_ms: int = 0
+    _lines: list[LineKey] = field(factory=list)
+    """Lines still to be looked at for whether their epoch has ended."""
+
+    def round(self) -> None:
+        """One round's share."""
+        ctx = self._ctx
+        self._count += 1
+        for replica in ctx.replicas.values():
+            if replica.has_ended(ctx.now.wall_ms) and self._keeper.clear_old(
+                replica, ctx.now.mono_s, ctx.now.wall_ms
+            ):
+                replica.forget(ctx.now.wall_ms)
+        self._keeper.trim(ctx.now.mono_s, self._stable_seq())
+        self._cover()
+        self._reconciler.take_claims()
+        if self._count % _CHECK_EVERY == 0:
+            self._check()
+        if not ctx.by_peer:
+            self._disputes.lost_touch()
+        elif self._standing.is_established and not self._disputes.is_back:
+            self._store_touched()
+        if not self._standing.is_established:
+            self._seek_second()
+
+    def go_on(self) -> None:
+        """Between rounds, where there is more to trim."""
+        due_s = self._keeper.next_deadline()
+        if due_s is not None and due_s <= self._ctx.now.mono_s:
+            self._keeper.trim(self._ctx.now.mono_s, self._stable_seq())
+
+    def _stable_seq(self) -> int:
+        """The newest moment at which everybody present had what we had; 0 where we cannot know."""
+        ctx = self._ctx
+        links = [ctx.by_peer.get(peer) for peer in ctx.members.present]
+        if ctx.is_sparse or not links or not all(links):
+            return 0
+        return min(link.base_seq for link in links if link is not None)
+
+    def _store_touched(self) -> None:
+        ctx = self._ctx
+        if ctx.now.wall_ms - self._touched_ms > ctx.config.horizon_ms / _TOUCH_SHARE:
+            self._touched_ms = ctx.now.wall_ms
+            self._commits.put_head(TOUCHED_HEAD, ctx.now.wall_ms.to_bytes(8, "big"))
+
+    def _seek_second(self) -> None:
+        """A joiner that took over one member's state compares it with another's."""
+        disputes = self._disputes
+        if not disputes.joined_with or self._reconciler.is_running:
+            return
+        for peer, link in self._ctx.by_peer.items():
+            if link.was_compared and peer not in disputes.joined_with | disputes.unready:
+                self._reconciler.need(link)
+                return
+
+    def _cover(self) -> None:
+        """Lines of ended epochs that everybody present has leave the digest."""
+        ctx = self._ctx
+        if not self._lines:
+            self._lines = [log.key for log in ctx.logs.logs()]
+        stable_seq = self._stable_seq()
+        for key in self._lines[-_LOOKED_AT:]:
+            log = ctx.logs.find(key)
+            if log is None or log.forked is not None or key[1] == ctx.origin or not log.index:
+                continue
+            is_over = self._disputes.is_over(key)
+            if log.is_covered and not is_over:
+                self._keeper.reopen(log)
+            elif is_over and not log.is_covered and self._is_everywhere(log, stable_seq):
+                self._keeper.cover(log)
+        del self._lines[-_LOOKED_AT:]
+
+    def _is_everywhere(self, log: Log, stable_seq: int) -> bool:
+        """Has everybody present got this log to its end, or has it at least had the time to?
+
+        Whoever is behind still learns of the line when he names it, and of its cells by their sums.
+        """
+        ctx = self._ctx
+        if ctx.logs.lines.seq_of(log.key) <= stable_seq:
+            return True
+        age_s = (ctx.now.wall_ms - hlc_ms(log.hlc)) / 1000
+        return age_s > max(_SETTLED * ctx.refresh_s, ctx.config.max_skew_ms / 1000)
+
+    # -- states ----------------------------------------------------------------------------------------------
+
+    def _check(self) -> None:
+        """Compare states with one member whose vector was equal to ours when last compared."""
+        ctx = self._ctx
+        if self._commits.is_gathering:
+            return  # our state is ahead of our vector
+        digest = ctx.logs.lines.digest()
+        equal = [peer for peer, link in ctx.by_peer.items() if link.base == digest]
+        for peer in ctx.rng.sample(equal, min(1, len(equal))):
+            ctx.send(ctx.by_peer[peer], self._sum(is_answer=False, cut_ms=ctx.cut_ms()))
+
+    def _sum(self, *, is_answer: bool, cut_ms: int) -> StateSum:
+        ctx = self._ctx
+        total = 0
+        for replica in ctx.replicas.values():
+            tree = replica.tree(ctx.now.wall_ms, cut_ms)
+            cut_ms = max(cut_ms, tree.cut_ms)
+            total += tree.sum_at(b"")
+        return StateSum(
+            is_answer, cut_ms, ctx.logs.lines.digest(), (total % (1 << 64)).to_bytes(8, "big")
+        )
+
+    def on_sum(self, link: Link, message: StateSum) -> None:
+        """A member's state, at its vector: if that is ours, too, the states should be equal."""
+        ctx = self._ctx
+        latest_ms = ctx.cut_ms() + ctx.config.max_skew_ms
+        if message.lines != ctx.logs.lines.digest() or message.cut_ms > latest_ms:
+            return
+        if self._commits.is_gathering:
+            return
+        mine = self._sum(is_answer=True, cut_ms=message.cut_ms)
+        if mine.cut_ms != message.cut_ms:
+            return
+        if mine.total == message.total:
+            self._differs.pop(link.id, None)
+            return
+        self._differs[link.id] = self._differs.get(link.id, 0) + 1
+        ctx.counters["states-differ"] += 1
+        if not message.is_answer:
+            ctx.send(link, mine)
+        if self._differs[link.id] >= _MISMATCHES and not self._reconciler.is_running:
+            self._reconciler.need(link, Need.REPAIR)
+
+    def drop_link(self, link: LinkId) -> None:
+        """A link has ended."""
+        self._differs.pop(link, None)
+        self._reconciler.drop_link(link)
+        if not self._ctx.by_peer:
+            self._disputes.lost_touch()
+
+    def compared(self, link: Link) -> None:
+        """An exchange has shown all that a member has; whoever was away for long takes over its state first."""
+        if self._disputes.is_back:
+            self._reconciler.need(link)
+            return
+        self._disputes.touched()
+        if link.covered == self._keeper.covered_sum() and not self._disputes.joined_with:
+            self._standing.witnesses.add(link.peer)
+        elif link.probed != link.covered:
+            link.probed = link.covered
+            self._reconciler.need(link, Need.PROBE)

@@ -1,0 +1,141 @@
+"""What stands for a bucket's cells: sums over ranges of a 16-way tree of its keys, brought up to date by what changed.
+
+Equal sums, equal cells; where sums differ two peers descend only into ranges that differ (range-based set reconciliation: Meyer,
+arXiv:2212.13567). Sums add up salted hashes, so neither order nor history matters. Nothing is kept before somebody asks.
+
+What may soon be forgotten is left out: cells that end up to a **cut** time, the same for both who compare, since one of them may
+have forgotten such cells already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from hashlib import sha256
+from typing import Final, NamedTuple
+
+from gossipsync.core.model.bucket import Kind
+from gossipsync.core.model.entry import stub_of
+from gossipsync.core.replication import views
+from gossipsync.core.replication.cells import (
+    DATA,
+    ORIGIN,
+    SHADOW_SIZE,
+    SIZE,
+    SLOT,
+    TOMBSTONE,
+    Cell,
+    Group,
+    cells_in,
+)
+from gossipsync.core.replication.ends import end_ms
+
+TREE_DEPTH: Final = 4
+"""Levels below the root: 65,536 leaves, 15 keys each at a million."""
+HASH_BYTES: Final = 8
+_MODULUS: Final = 1 << (8 * HASH_BYTES)
+
+Prefix = bytes
+"""Nibbles, one a byte, 0 to TREE_DEPTH of them."""
+
+
+class Found(NamedTuple):
+    """A cell with the hash that names it in comparisons."""
+
+    hash: bytes
+    key: str
+    cell: Cell
+
+
+class CellTree:
+    """The sums of one bucket. `grace_ms` as for the replica."""
+
+    def __init__(self, bucket: str, grace_ms: int) -> None:
+        self._salt = sha256(b"gossipsync cells v1" + bucket.encode() + b"\x00")
+        self._grace_ms = grace_ms
+        self._sums: dict[Prefix, tuple[int, int]] = {}
+        self._leaves: dict[Prefix, list[str]] = {}
+        self.cut_ms = 0
+
+    def refresh(
+        self, cells: Mapping[str, Group], kind: Kind, changed: Iterable[str], cut_ms: int
+    ) -> None:
+        """Take in what changed, and what now ends before the cut."""
+        self.cut_ms = cut_ms
+        dirty = set()
+        for key in changed:
+            leaf = self.leaf_of(key)
+            dirty.add(leaf)
+            keys = self._leaves.setdefault(leaf, [])
+            if key not in cells:
+                if key in keys:
+                    keys.remove(key)
+            elif key not in keys:
+                keys.append(key)
+        for leaf in dirty:
+            found = list(self._found(cells, kind, self._leaves[leaf]))
+            total = sum(int.from_bytes(one.hash, "big") for one in found) % _MODULUS
+            self._set(leaf, total, len(found))
+            if not self._leaves[leaf]:
+                del self._leaves[leaf]
+
+    def leaf_of(self, key: str) -> Prefix:
+        """The range of the lowest level in which a key lies."""
+        state = self._salt.copy()
+        state.update(key.encode())
+        a, b = state.digest()[:2]
+        return bytes((a >> 4, a & 15, b >> 4, b & 15))
+
+    def sum_at(self, prefix: Prefix) -> int:
+        """What stands for a range; 0 for an empty one."""
+        return self._sums.get(prefix, (0, 0))[0]
+
+    def count_at(self, prefix: Prefix) -> int:
+        """Cells in a range."""
+        return self._sums.get(prefix, (0, 0))[1]
+
+    def found_in(self, cells: Mapping[str, Group], kind: Kind, prefix: Prefix) -> list[Found]:
+        """The cells of a range."""
+        if len(prefix) == TREE_DEPTH:
+            return list(self._found(cells, kind, self._leaves.get(prefix, ())))
+        found: list[Found] = []
+        for nibble in range(16):
+            lower = prefix + bytes((nibble,))
+            if self.count_at(lower):
+                found += self.found_in(cells, kind, lower)
+        return found
+
+    def _set(self, leaf: Prefix, total: int, count: int) -> None:
+        old_total, old_count = self._sums.get(leaf, (0, 0))
+        for level in range(TREE_DEPTH + 1):
+            before, held = self._sums.get(leaf[:level], (0, 0))
+            after = ((before + total - old_total) % _MODULUS, held + count - old_count)
+            if after[1]:
+                self._sums[leaf[:level]] = after
+            else:
+                self._sums.pop(leaf[:level], None)
+
+    def _found(
+        self, cells: Mapping[str, Group], kind: Kind, keys: Iterable[str]
+    ) -> Iterable[Found]:
+        for key in keys:
+            group = cells[key]
+            for cell in cells_in(group):
+                is_live = cell[SIZE] > SHADOW_SIZE and cell[SLOT] != TOMBSTONE
+                if not is_live:
+                    end = end_ms(cell, group, kind, self._grace_ms)
+                    if end is not None and end <= self.cut_ms:
+                        continue
+                yield Found(self._name(cell, group), key, cell)
+
+    def names_of(self, cell: Cell) -> tuple[bytes, bytes]:
+        """The hashes by which a cell may be named: as it is, and where its value is lacking."""
+        state = self._salt.copy()
+        state.update(cell[ORIGIN])
+        state.update(stub_of(cell[DATA], cell[SIZE]))
+        hollow = state.copy()
+        hollow.update(b"hollow")
+        return state.digest()[:HASH_BYTES], hollow.digest()[:HASH_BYTES]
+
+    def _name(self, cell: Cell, group: Group) -> bytes:
+        full, hollow = self.names_of(cell)
+        return hollow if cell[SIZE] == SHADOW_SIZE and not views.is_shadow(group) else full

@@ -1,0 +1,318 @@
+"""Keeping: what of each log stays, in memory and in the store, once its entries have lost.
+
+State is the truth and logs are the fast path: whatever is taken out here can no longer win anywhere, and nothing depends on
+bundles being whole but the speed of giving them to whoever lacks them. So a bundle stays whole for a while (`trim_after_s`),
+shorter once everybody has it or when `log_waste_bytes` is exceeded; then only what state still holds of it is kept, with its proof.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Final
+
+from attrs import define
+
+from gossipsync.core.model.bundle import Bundle, Header
+from gossipsync.core.model.hlc import hlc_at
+from gossipsync.core.model.ids import Origin, PeerId, peer_of
+from gossipsync.core.model.limits import Limits
+from gossipsync.core.ports import Store
+from gossipsync.core.replication.lines import LineKey
+from gossipsync.core.replication.logs import Log, LogBook
+from gossipsync.core.replication.pieces import (
+    ROWS,
+    Piece,
+    encode_piece,
+    header_only,
+    joined,
+    pruned,
+)
+from gossipsync.core.replication.replica import Replica
+
+_AT_ONCE: Final = 4096
+"""Pieces looked at in one go: some ten milliseconds."""
+_BREATH_S: Final = 0.05
+"""Pause before the next go, where there is more."""
+_MINOR_SHARE: Final = 4
+"""A piece of which less than one in so many rows has lost waits so much longer."""
+_MINOR_PATIENCE: Final = 2
+
+_Name = tuple[str, Origin, int]
+
+
+@define
+class _Waste:
+    """What a piece need not keep any more."""
+
+    since_s: float
+    rows: int = 0
+    size_bytes: int = 0
+
+
+class Keeper:
+    """Pieces on their way into logs and store, and out of them. `stored`: how far our own store has each line."""
+
+    def __init__(
+        self,
+        peer: PeerId,
+        logs: LogBook,
+        store: Store,
+        replicas: Mapping[str, Replica],
+        limits: Limits,
+        horizon_ms: int,
+        stored: Mapping[LineKey, int],
+    ) -> None:
+        self._peer = peer
+        self._logs = logs
+        self._store = store
+        self._replicas = replicas
+        self._limits = limits
+        self._horizon_ms = horizon_ms
+        # Both delays together stay below half a horizon (see `clear_old`), and leave time for a round.
+        self._trim_after_s = min(limits.trim_after_s, horizon_ms / 1000 / 8)
+        self._stored = stored
+        self._waste: dict[_Name, _Waste] = {}
+        self._minor: dict[_Name, _Waste] = {}
+        self._late: dict[_Name, None] = {}
+        """Pieces with old entries that lost just now and are not committed yet."""
+        self._covered: dict[LineKey, int] = {}
+        self._covered_total = 0
+        self._waste_bytes = 0
+        self._stable_seq = 0
+        self._next_s: float | None = None
+        self.has_changes = False
+        """Has something gone to the store's buffer that no commit has been asked for?"""
+
+    def append(self, bundle: Bundle, sender: PeerId, data: bytes) -> Log:
+        """Take in the next bundle of a log, verified and applied."""
+        header = bundle.header
+        log = self._logs.append(bundle, sender)
+        self._forget_sum(log.key)
+        self._store.append(header.bucket, header.origin, header.index, data)
+        self._drop_bare(log, header.index - 1)
+        return log
+
+    def put(self, header: Header, piece: Piece) -> None:
+        """Take in a piece that came by itself, verified and applied; more of its bundle may be here already."""
+        log = self._logs.open((header.bucket, header.origin))
+        held = log.pieces.get(header.index)
+        whole = piece if held is None else joined(held, piece, header.origin, header.index)
+        if whole is not held:
+            log.put(header.index, whole)
+            self._write(log, header.index)
+
+    def raise_to(self, header: Header, signature: bytes, sender: PeerId) -> Log:
+        """Move a line to a proven header, whose entries and all before are in our state."""
+        log = self._logs.open((header.bucket, header.origin))
+        before = log.index
+        log = self._logs.raise_to(header)
+        self._forget_sum(log.key)
+        if header.index not in log.pieces:
+            log.put(header.index, header_only((header.data, signature, sender, ())))
+            self._write(log, header.index)
+        self._store.put_line(log.bucket, log.origin, log.index, None)
+        if before != header.index:
+            self._drop_bare(log, before)
+        return log
+
+    def cover(self, log: Log) -> None:
+        """The epoch of a log has ended: its line is only remembered from now on, and the oldest of such not even that."""
+        self._logs.cover(log)
+        self._remember(log)
+        last = log.pieces.get(log.index)
+        if last is not None and not last[ROWS]:
+            log.put(log.index, None)
+            self._write(log, log.index)
+
+    def take_covered(self, key: LineKey, index: int, note: bytes) -> None:
+        """Another member remembers the line of an ended epoch further than we do."""
+        log = self._logs.open(key)
+        if index > log.index:
+            self._logs.load_covered(log, index, note)
+            self._remember(log)
+        elif index == log.index and not log.is_covered:
+            self.cover(log)
+
+    def reopen(self, log: Log) -> None:
+        """The epoch of a remembered line turns out to go on."""
+        self._forget_sum(log.key)
+        self._logs.reopen(log)
+        self._store.put_line(log.bucket, log.origin, log.index, None)
+        self.has_changes = True
+
+    def covered_sum(self) -> bytes:
+        """What stands for all remembered lines, 8 bytes."""
+        return (self._covered_total % (1 << 64)).to_bytes(8, "big")
+
+    def _note_covered(self, log: Log) -> None:
+        self._forget_sum(log.key)
+        line = log.bucket.encode() + b"\0" + log.origin + log.index.to_bytes(8, "big")
+        self._covered[log.key] = value = int.from_bytes(sha256(line).digest()[:8], "big")
+        self._covered_total += value
+
+    def _forget_sum(self, key: LineKey) -> None:
+        self._covered_total -= self._covered.pop(key, 0)
+
+    def covered(self) -> list[Log]:
+        """The logs whose lines are remembered."""
+        return [log for key in self._covered if (log := self._logs.find(key)) is not None]
+
+    def load_covered(self, log: Log, index: int, note: bytes) -> None:
+        """A remembered line from the store."""
+        self._logs.load_covered(log, index, note)
+        self._note_covered(log)
+
+    def _remember(self, log: Log) -> None:
+        self._store.put_line(log.bucket, log.origin, log.index, log.note())
+        self.has_changes = True
+        self._note_covered(log)
+        while len(self._covered) > self._limits.covered_lines:
+            self._forget_covered()
+
+    def _forget_covered(self) -> None:
+        """The oldest, but for those of which something is still held."""
+        for key in self._covered:
+            log = self._logs.find(key)
+            if log is None or not log.is_covered or not log.pieces:
+                break
+        else:
+            key = next(iter(self._covered))
+            log = None
+        self._forget_sum(key)
+        if log is not None and log.is_covered:
+            self._logs.drop(log)
+            self._store.drop_log(*key)
+
+    def _drop_bare(self, log: Log, index: int) -> None:
+        """A header that was only kept as proof of its line's end."""
+        piece = log.pieces.get(index)
+        if piece is not None and not piece[ROWS]:
+            log.put(index, None)
+            self._write(log, index)
+
+    def _write(self, log: Log, index: int) -> None:
+        piece = log.pieces.get(index)
+        data = None if piece is None else encode_piece(piece)
+        self._store.put_piece(log.bucket, log.origin, index, data)
+        self.has_changes = True
+
+    def settle(self, name: _Name) -> None:
+        """Take out of a piece what has lost, before it is given to somebody who may never hear of what it lost to."""
+        waste = self._waste.pop(name, None) or self._minor.pop(name, None)
+        if waste is not None and self._may_trim(name):
+            self._prune(name, waste)
+        elif waste is not None:
+            self._waste[name] = waste
+
+    # -- trimming --------------------------------------------------------------------------------------------
+
+    def next_deadline(self) -> float | None:
+        """When to go on trimming; None where a round is soon enough."""
+        return self._next_s
+
+    def trim(self, now_s: float, stable_seq: int) -> None:
+        """Take out what has lost and is due. Lines unchanged since `stable_seq` are known to everybody present."""
+        for replica in self._replicas.values():
+            self._note_losses(replica, now_s)
+        is_more = self._trim_old(now_s)
+        if stable_seq > self._stable_seq:
+            is_more = self._trim_stable(stable_seq) or is_more
+            if not is_more:
+                self._stable_seq = stable_seq
+        self._next_s = now_s + _BREATH_S if is_more else None
+
+    def _note_losses(self, replica: Replica, now_s: float) -> None:
+        losses, replica.losses = replica.losses, []
+        for origin, index, _, size in losses:
+            name = (replica.name, origin, index)
+            waste = self._waste.get(name)
+            if waste is None:
+                self._waste[name] = waste = self._minor.pop(name, None) or _Waste(now_s)
+            waste.rows += size > 0
+            waste.size_bytes += size
+            self._waste_bytes += size
+
+    def clear_old(self, replica: Replica, now_s: float, wall_ms: int) -> bool:
+        """Take out at once what lost to something that may be forgotten soon; False where that cannot be done yet.
+
+        Whatever beat an entry was stamped after it, and is kept for more than a horizon from its own stamp on; entries younger than
+        half of one are taken out in time by themselves. Only old ones that lost just now, as those that come late do, are urgent.
+        """
+        oldest = hlc_at(wall_ms - self._horizon_ms // 2)
+        urgent = [
+            (replica.name, origin, index)
+            for origin, index, stamp, _ in replica.losses
+            if stamp < oldest
+        ]
+        self._note_losses(replica, now_s)
+        self._late |= dict.fromkeys(urgent)
+        for name in [name for name in self._late if self._may_trim(name)]:
+            del self._late[name]
+            waste = self._waste.pop(name, None) or self._minor.pop(name, None)
+            if waste is not None:
+                self._prune(name, waste)
+        return not any(name[0] == replica.name for name in self._late)
+
+    def _trim_old(self, now_s: float) -> bool:
+        """The oldest waste, while it is due; True where there is more."""
+        seen = 0
+        while self._waste and seen < _AT_ONCE:
+            name, waste = next(iter(self._waste.items()))
+            is_late = waste.since_s + self._trim_after_s <= now_s
+            if not is_late and self._waste_bytes <= self._limits.log_waste_bytes:
+                break
+            seen += 1
+            del self._waste[name]
+            if not self._may_trim(name):
+                waste.since_s = now_s
+                self._waste[name] = waste
+            elif self._is_minor(name, waste):
+                waste.since_s = now_s
+                self._minor[name] = waste
+            else:
+                self._prune(name, waste)
+        while self._minor and seen < _AT_ONCE:
+            name, waste = next(iter(self._minor.items()))
+            if waste.since_s + self._trim_after_s * _MINOR_PATIENCE > now_s:
+                break
+            seen += 1
+            del self._minor[name]
+            self._prune(name, waste)
+        return seen == _AT_ONCE
+
+    def _trim_stable(self, stable_seq: int) -> bool:
+        lines = self._logs.lines
+        due = [
+            name
+            for name in self._waste
+            if lines.seq_of(name[:2]) <= stable_seq and self._may_trim(name)
+        ]
+        for name in due[:_AT_ONCE]:
+            self._prune(name, self._waste.pop(name))
+        return len(due) > _AT_ONCE
+
+    def _may_trim(self, name: _Name) -> bool:
+        """What is ours and not committed, or not even sealed, has yet to be sent."""
+        return peer_of(name[1]) != self._peer or name[2] <= self._stored.get(name[:2], 0)
+
+    def _is_minor(self, name: _Name, waste: _Waste) -> bool:
+        piece = self._piece(name)
+        return piece is not None and waste.rows * _MINOR_SHARE < len(piece[ROWS])
+
+    def _piece(self, name: _Name) -> Piece | None:
+        log = self._logs.find(name[:2])
+        return None if log is None else log.pieces.get(name[2])
+
+    def _prune(self, name: _Name, waste: _Waste) -> None:
+        self._waste_bytes -= waste.size_bytes
+        bucket, origin, index = name
+        piece, log = self._piece(name), self._logs.find((bucket, origin))
+        if piece is None or log is None or not piece[ROWS]:
+            return
+        left = pruned(piece, origin, index, self._replicas[bucket].holds)
+        if left is None and index == log.index and not log.is_covered:
+            left = header_only(piece)
+        if left is not piece:
+            log.put(index, left)
+            self._write(log, index)

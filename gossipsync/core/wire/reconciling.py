@@ -1,0 +1,259 @@
+"""The messages of a reconciliation: one peer asks, the other answers each question by itself and keeps nothing in between.
+
+Numbers 30 to 39. Ranges are grouped by bucket; a range is a prefix of nibbles, its sum eight bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from attrs import frozen
+
+from gossipsync.core.model import strict
+from gossipsync.core.model.ids import ORIGIN_BYTES
+from gossipsync.core.wire.parts import (
+    byte_strings,
+    count,
+    grouped,
+    origin_bytes,
+    spanned_prefix,
+    ungrouped,
+)
+
+SUM_BYTES: Final = 8
+NOTE_BYTES: Final = 40
+_INDEX_BYTES: Final = 8
+_DOUBT_BYTES: Final = ORIGIN_BYTES + _INDEX_BYTES + SUM_BYTES
+_MAX_PREFIX: Final = 4
+
+WireArea = tuple[str, bytes, int]
+"""(bucket, prefix, cells that the asker has there)."""
+WireSums = tuple[str, bytes, bytes]
+"""(bucket, prefix, sums of the ranges one or two levels below, in order)."""
+WireNames = tuple[str, bytes, bytes]
+"""(bucket, prefix, hashes of cells)."""
+WireDoubts = tuple[str, bytes, bytes]
+"""(bucket, prefix, rows of origin, index and hash)."""
+WireHead = tuple[str, bytes]
+"""(bucket, origin)."""
+WirePlace = tuple[str, bytes, int]
+"""(bucket, origin, index)."""
+WireCovered = tuple[str, bytes, int, bytes]
+"""(bucket, origin, index, hash of the head and its HLC)."""
+
+
+@frozen
+class Heads:
+    """Asks for the proofs of how far these lines go, and for the covered lines where these are not equal to mine.
+
+    `covered` is what stands for mine; empty where none are asked for. `wants_all`: not only the newest of them.
+    """
+
+    run: int
+    lines: tuple[WireHead, ...]
+    covered: bytes = b""
+    wants_all: bool = False
+
+
+@frozen
+class Survey:
+    """Asks what is in these ranges. `is_first`: in all other buckets, too."""
+
+    run: int
+    cut_ms: int
+    is_first: bool
+    areas: tuple[WireArea, ...]
+
+
+@frozen
+class Findings:
+    """Answers a survey: sums of smaller ranges where there is much, hashes of all cells where there is little.
+
+    Areas that did not fit are not in it. `is_ready`: False from whoever is itself still joining.
+    """
+
+    run: int
+    cut_ms: int
+    is_ready: bool
+    sums: tuple[WireSums, ...]
+    names: tuple[WireNames, ...]
+
+
+@frozen
+class Fetch:
+    """Asks for cells by their hashes."""
+
+    run: int
+    names: tuple[WireNames, ...]
+
+
+@frozen
+class Dump:
+    """Asks for all that is kept, in the order of buckets, origins and indexes, behind a place."""
+
+    run: int
+    after: WirePlace | None
+
+
+@frozen
+class Parts:
+    """Answers heads, fetch or dump with pieces; `is_cut`: more was asked for than fits."""
+
+    run: int
+    is_cut: bool
+    pieces: tuple[bytes, ...]
+
+
+@frozen
+class Covered:
+    """Lines of epochs that have ended: what is at or below them and not in the state has lost."""
+
+    run: int
+    lines: tuple[WireCovered, ...]
+
+
+@frozen
+class Doubt:
+    """Asks about cells that only the asker has."""
+
+    run: int
+    rows: tuple[WireDoubts, ...]
+
+
+@frozen
+class Verdict:
+    """Answers a doubt, a bit a row: have I had this cell, and have it no more?"""
+
+    run: int
+    bits: bytes
+
+
+@frozen
+class StateSum:
+    """What stands for my state at a cut, and for the vector at which it is that."""
+
+    is_answer: bool
+    cut_ms: int
+    lines: bytes
+    total: bytes
+
+
+Reconciling = (
+    Heads | Survey | Findings | Fetch | Dump | Parts | Covered | Doubt | Verdict | StateSum
+)
+
+
+def reconciling_parts(message: Reconciling) -> tuple[object, ...]:
+    """The array that a message is sent as."""
+    match message:
+        case Heads(run, lines, covered_sum, wants_all):
+            return (30, run, grouped(lines), covered_sum, wants_all)
+        case Survey(run, cut_ms, is_first, areas):
+            return (31, run, cut_ms, is_first, grouped(areas))
+        case Findings(run, cut_ms, is_ready, sums, names):
+            return (32, run, cut_ms, is_ready, grouped(sums), grouped(names))
+        case Fetch(run, names):
+            return (33, run, grouped(names))
+        case Dump(run, after):
+            return (34, run, after)
+        case Parts(run, is_cut, pieces):
+            return (35, run, is_cut, pieces)
+        case Covered(run, covered):
+            return (36, run, grouped(covered))
+        case Doubt(run, rows):
+            return (37, run, grouped(rows))
+        case Verdict(run, bits):
+            return (38, run, bits)
+        case StateSum(is_answer, cut_ms, lines_sum, total):
+            return (39, is_answer, cut_ms, lines_sum, total)
+
+
+def parse_reconciling(parts: tuple[object, ...]) -> Reconciling:
+    """Raises strict.MalformedError for anything but one message of a reconciliation."""
+    match parts:
+        case (30, int(run), tuple(groups), bytes(covered_sum), bool(wants_all)) if len(
+            covered_sum
+        ) in (0, SUM_BYTES):
+            return Heads(count(run), _heads(groups), covered_sum, wants_all)
+        case (31, int(run), int(cut_ms), bool(is_first), tuple(groups)):
+            return Survey(count(run), count(cut_ms), is_first, _areas(groups))
+        case (32, int(run), int(cut_ms), bool(is_ready), tuple(sums), tuple(names)):
+            return Findings(
+                count(run),
+                count(cut_ms),
+                is_ready,
+                _packed(sums, SUM_BYTES),
+                _packed(names, SUM_BYTES),
+            )
+        case (33, int(run), tuple(groups)):
+            return Fetch(count(run), _packed(groups, SUM_BYTES))
+        case (34, int(run), None):
+            return Dump(count(run), None)
+        case (34, int(run), (str(bucket), bytes(origin), int(index))):
+            return Dump(count(run), (bucket, origin_bytes(origin), count(index)))
+        case (35, int(run), bool(is_cut), tuple(pieces)):
+            return Parts(count(run), is_cut, byte_strings(pieces))
+        case (36, int(run), tuple(groups)):
+            return Covered(count(run), _covered(groups))
+        case (37, int(run), tuple(groups)):
+            return Doubt(count(run), _packed(groups, _DOUBT_BYTES))
+        case (38, int(run), bytes(bits)):
+            return Verdict(count(run), bits)
+        case (39, bool(is_answer), int(cut_ms), bytes(lines_sum), bytes(total)) if (
+            len(lines_sum) == 16 and len(total) == SUM_BYTES
+        ):
+            return StateSum(is_answer, count(cut_ms), lines_sum, total)
+        case _:
+            raise strict.MalformedError("not a message known here")
+
+
+def doubt_row(origin: bytes, index: int, name: bytes) -> bytes:
+    """One row of a doubt."""
+    return origin + index.to_bytes(_INDEX_BYTES, "big") + name
+
+
+def doubt_rows(packed: bytes) -> list[tuple[bytes, int, bytes]]:
+    """(origin, index, hash) of each row."""
+    rows = [packed[at : at + _DOUBT_BYTES] for at in range(0, len(packed), _DOUBT_BYTES)]
+    return [
+        (
+            row[:ORIGIN_BYTES],
+            int.from_bytes(row[ORIGIN_BYTES:-SUM_BYTES], "big"),
+            row[-SUM_BYTES:],
+        )
+        for row in rows
+    ]
+
+
+def hashes_in(packed: bytes) -> list[bytes]:
+    """The hashes, or sums, that stand one after another."""
+    return [packed[at : at + SUM_BYTES] for at in range(0, len(packed), SUM_BYTES)]
+
+
+def _heads(groups: tuple[object, ...]) -> tuple[WireHead, ...]:
+    return tuple((bucket, origin_bytes(origin)) for bucket, (origin,) in ungrouped(groups, 1))
+
+
+def _areas(groups: tuple[object, ...]) -> tuple[WireArea, ...]:
+    return tuple(
+        (bucket, spanned_prefix(prefix, _MAX_PREFIX), count(cells))
+        for bucket, (prefix, cells) in ungrouped(groups, 2)
+    )
+
+
+def _packed(groups: tuple[object, ...], width: int) -> tuple[tuple[str, bytes, bytes], ...]:
+    rows = []
+    for bucket, (prefix, packed) in ungrouped(groups, 2):
+        if type(packed) is not bytes or len(packed) % width:
+            raise strict.MalformedError("not rows of a range")
+        rows.append((bucket, spanned_prefix(prefix, _MAX_PREFIX), packed))
+    return tuple(rows)
+
+
+def _covered(groups: tuple[object, ...]) -> tuple[WireCovered, ...]:
+    lines = []
+    for bucket, (origin, index, note) in ungrouped(groups, 3):
+        if type(note) is not bytes or len(note) != NOTE_BYTES:
+            raise strict.MalformedError("not a covered line")
+        lines.append((bucket, origin_bytes(origin), count(index), note))
+    return tuple(lines)
