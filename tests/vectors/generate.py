@@ -28,7 +28,18 @@ from gossipsync.core.replication.lines import Line, LineTree
 from gossipsync.core.replication.merkle import all_levels, merkle_root, proof_of
 from gossipsync.core.replication.tokens import line_name, write_token
 from gossipsync.core.replication.views import encode_total
-from gossipsync.core.wire import liveness, messages
+from gossipsync.core.replication.cells import DATA, Cell, shadow_of
+from gossipsync.core.replication.celltree import CellTree
+from gossipsync.core.replication.pieces import (
+    NOBODY,
+    Piece,
+    cells_in_piece,
+    encode_piece,
+    header_only,
+    pruned,
+    whole_piece,
+)
+from gossipsync.core.wire import liveness, messages, reconciling
 from gossipsync.core.wire.messages import encode_message
 
 PATH = Path(__file__).with_name("core.json")
@@ -154,6 +165,37 @@ def _bundles() -> dict[str, object]:
     return found
 
 
+def excerpt_of(bucket: str) -> Piece:
+    """The middle of a bundle without its value, and its last entry; the first has lost."""
+    bundle = make_bundle(bucket)
+    last = len(bundle.entries) - 1
+
+    def keep(_: str, cell: Cell) -> Cell | None:
+        if cell[DATA] == bundle.entries[0]:
+            return None
+        return cell if cell[DATA] == bundle.entries[last] else shadow_of(cell)
+
+    left = pruned(whole_piece(bundle, NOBODY), ORIGIN, bundle.header.index, keep)
+    assert left is not None
+    return left
+
+
+def _excerpts() -> dict[str, object]:
+    found = {}
+    bare = header_only(whole_piece(make_bundle("values"), NOBODY))
+    for name, piece in (("of two entries", excerpt_of("values")), ("of none", bare)):
+        cells = cells_in_piece(piece, ORIGIN, 1)
+        tree = CellTree("values", 0)
+        found[name] = {
+            "excerpt": encode_piece(piece).hex(),
+            "keys": [key for key, _ in cells],
+            "cell_names": [tree.names_of(cell)[0].hex() for _, cell in cells],
+            "hollow_names": [tree.names_of(cell)[1].hex() for _, cell in cells],
+            "leaves": [tree.leaf_of(key).hex() for key, _ in cells],
+        }
+    return found
+
+
 MESSAGES: dict[str, messages.Message] = {
     "digest": messages.Digest(1, bytes(range(16)), b"", START_MS),
     "digest with a base": messages.Digest(3, bytes(range(16)), bytes(16), START_MS),
@@ -190,6 +232,26 @@ MESSAGES: dict[str, messages.Message] = {
     "not reached": liveness.Reached(9, False),
     "statements": liveness.Statements((b"statement",)),
     "parting": liveness.Parting(),
+    "heads": reconciling.Heads(4, (("values", ORIGIN), ("maps", ORIGIN))),
+    "heads that ask for what is covered": reconciling.Heads(4, (), b"covered!", wants_all=True),
+    "survey": reconciling.Survey(
+        4, START_MS + 60_000, True, (("values", b"", 7), ("values", b"\x01\x0f", 0))
+    ),
+    "findings": reconciling.Findings(
+        4, START_MS + 60_000, True, (("values", b"\x01", b"sumsums!" * 16),),
+        (("values", b"\x01\x0f\x00\x02", b"cellcellhashhash"), ("maps", b"", b"")),
+    ),
+    "findings of a peer that joins": reconciling.Findings(4, START_MS, False, (), ()),
+    "fetch": reconciling.Fetch(4, (("values", b"\x01\x0f", b"cellcellhashhash"),)),
+    "dump": reconciling.Dump(4, None),
+    "dump, the next page": reconciling.Dump(4, ("values", ORIGIN, 2)),
+    "parts": reconciling.Parts(4, True, (make_bundle("sets").encode(), encode_piece(excerpt_of("values")))),
+    "covered": reconciling.Covered(4, (("values", ORIGIN, 2, bytes(range(32)) + STAMP.to_bytes(8, "big")),)),
+    "doubt": reconciling.Doubt(
+        4, (("values", b"\x01\x0f", reconciling.doubt_row(ORIGIN, 2, b"cellcell")),)
+    ),
+    "verdict": reconciling.Verdict(4, b"\x01\x00\x01"),
+    "state sum": reconciling.StateSum(False, START_MS + 60_000, bytes(range(16)), b"sumsums!"),
 }  # fmt: skip
 
 
@@ -276,6 +338,7 @@ def build() -> dict[str, object]:
         "origin": ORIGIN.hex(),
         "entries": _entries(),
         "bundles": _bundles(),
+        "excerpts": _excerpts(),
         "presence": _presence(),
         "statements": _statements(),
         "messages": {name: encode_message(message).hex() for name, message in MESSAGES.items()},

@@ -22,6 +22,14 @@ from gossipsync.core.model.entry import decode_entries, leaves_of
 from gossipsync.core.model.hlc import Hlc
 from gossipsync.core.model.ids import epoch_of, peer_of
 from gossipsync.core.replication.merkle import levels_from, merkle_root
+from gossipsync.core.replication.pieces import (
+    NOBODY,
+    Excerpt,
+    cells_of,
+    encode_piece,
+    is_proven,
+    parse_piece,
+)
 from gossipsync.core.replication.tokens import read_token
 from gossipsync.core.wire.messages import decode_message, encode_message
 from tests.core._world import Authority
@@ -82,6 +90,42 @@ def test_signatures_cover_domain_length_and_header(bucket: str) -> None:
     key.verify(bytes.fromhex(golden["signature"]), signed)
 
 
+@pytest.mark.parametrize("name", GOLDEN["excerpts"])
+def test_excerpts_lead_to_the_root_that_their_origin_signed(name: str) -> None:
+    golden = GOLDEN["excerpts"][name]
+    data = bytes.fromhex(golden["excerpt"])
+    header, signature, positions, stubs, rows, proof = cbor2.loads(data)
+    bundle = GOLDEN["bundles"]["values"]
+    assert (header.hex(), signature.hex()) == (bundle["header"], bundle["signature"])
+    parsed = parse_piece(data)
+    assert isinstance(parsed, Excerpt)
+    assert encode_piece(parsed.piece(NOBODY)) == data
+    cells = cells_of(parsed)
+    assert is_proven(parsed, cells)
+    assert [key for key, _ in cells] == golden["keys"]
+    places = [int.from_bytes(positions[at : at + 2], "big") for at in range(0, len(positions), 2)]
+    # A row is a stub or is short enough to be its own: either way it is what the tree was built over.
+    leaves = {at: sha256(b"\0" + row).digest() for at, row in zip(places, rows, strict=True)}
+    if rows:
+        assert levels_from(leaves, parsed.header.count, proof)[-1] == {0: parsed.header.root}
+    salt = b"gossipsync cells v1" + b"values" + b"\0"
+    for key, row, name_, hollow, leaf in zip(
+        golden["keys"],
+        rows,
+        golden["cell_names"],
+        golden["hollow_names"],
+        golden["leaves"],
+        strict=True,
+    ):
+        origin = bytes.fromhex(GOLDEN["origin"])
+        assert sha256(salt + origin + row).digest()[:8].hex() == name_
+        assert sha256(salt + origin + row + b"hollow").digest()[:8].hex() == hollow
+        a, b = sha256(salt + key.encode()).digest()[:2]
+        assert bytes((a >> 4, a & 15, b >> 4, b & 15)).hex() == leaf
+    if name == "of two entries":
+        assert (positions, stubs) == (b"\0\1\0\2", b"\0\1")
+
+
 @pytest.mark.parametrize("name", GOLDEN["messages"])
 def test_messages_read_as_what_they_were_made_from(name: str) -> None:
     payload = bytes.fromhex(GOLDEN["messages"][name])
@@ -91,7 +135,7 @@ def test_messages_read_as_what_they_were_made_from(name: str) -> None:
 
 def test_every_type_of_message_has_a_vector() -> None:
     types = {cbor2.loads(bytes.fromhex(payload))[0] for payload in GOLDEN["messages"].values()}
-    assert types == {*range(1, 14), *range(18, 24)}
+    assert types == {*range(1, 14), *range(18, 24), *range(30, 40)}
 
 
 @pytest.mark.parametrize("claim", GOLDEN["statements"])

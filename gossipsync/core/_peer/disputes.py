@@ -102,22 +102,27 @@ class Disputes:
     # -- epochs ----------------------------------------------------------------------------------------------
 
     def is_over(self, key: LineKey) -> bool:
-        """Has the epoch ended, as far as we know: has its peer opened another, left, or been away for a horizon?"""
+        """Has the epoch ended, as far as we know: has its peer opened a newer one, left, or been away for a horizon?
+
+        Never one that nothing signed has shown yet: of those anybody could invent any number.
+        """
         ctx = self._ctx
         origin = key[1]
         peer, epoch = peer_of(origin), epoch_of(origin)
         if peer == ctx.peer_id:
-            return origin != ctx.origin
-        if ctx.logs.newest_epoch(peer) > epoch:
-            return True
+            return epoch < epoch_of(ctx.origin)
         link = ctx.by_peer.get(peer)
         if link is not None:
             return link.epoch > epoch
+        if ctx.logs.newest_epoch(peer) > epoch:
+            return True
         member = ctx.members.find(peer)
         if member is None or member.presence is None:
             # Nobody has heard of it for long, or not yet: its last writes tell which.
             log = ctx.logs.find(key)
             return log is not None and ctx.now.wall_ms - hlc_ms(log.hlc) > ctx.config.horizon_ms
-        if member.presence.epoch > epoch or member.state == "left":
+        if member.presence.epoch != epoch:
+            return member.presence.epoch > epoch
+        if member.state == "left":
             return True
         return ctx.now.mono_s - member.heard_s > ctx.config.horizon_ms / 1000

@@ -190,7 +190,9 @@ class LogBook:
         self.lines.remove(log.key)
 
     def load_covered(self, log: Log, index: int, note: bytes) -> None:
-        """A covered line from a store: its number and `Log.note()`."""
+        """A covered line from a store, or from another member: its number and `Log.note()`."""
+        if index > log.index:
+            log.whole_from = index + 1
         log.index, log.head = index, note[:32]
         log.hlc = Hlc(int.from_bytes(note[32:], "big"))
         self.cover(log)

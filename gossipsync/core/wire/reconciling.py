@@ -10,6 +10,8 @@ from typing import Final
 from attrs import frozen
 
 from gossipsync.core.model import strict
+from gossipsync.core.model.bundle import MAX_INDEX
+from gossipsync.core.model.entry import MAX_INT, MIN_TIME
 from gossipsync.core.model.ids import ORIGIN_BYTES
 from gossipsync.core.wire.parts import (
     byte_strings,
@@ -255,5 +257,9 @@ def _covered(groups: tuple[object, ...]) -> tuple[WireCovered, ...]:
     for bucket, (origin, index, note) in ungrouped(groups, 3):
         if type(note) is not bytes or len(note) != NOTE_BYTES:
             raise strict.MalformedError("not a covered line")
+        # Nothing proves it, and it is stored and told to others: what no bundle could have said must not get so far.
+        hlc = int.from_bytes(note[-_INDEX_BYTES:], "big")
+        if not 0 < count(index) < MAX_INDEX or not MIN_TIME <= hlc < MAX_INT:
+            raise strict.MalformedError("a covered line out of its bounds")
         lines.append((bucket, origin_bytes(origin), count(index), note))
     return tuple(lines)
