@@ -16,7 +16,7 @@ from gossipsync.core._peer.standing import Standing
 from gossipsync.core.model.ids import Origin, peer_of
 from gossipsync.core.model.reasons import Reason
 from gossipsync.core.replication.cells import INDEX, ORIGIN, SLOT, Cell, Slot
-from gossipsync.core.replication.celltree import TREE_DEPTH, CellTree, Found
+from gossipsync.core.replication.celltree import CellTree, Found
 from gossipsync.core.replication.keeping import Keeper
 from gossipsync.core.replication.pieces import encode_piece, header_only, pruned
 from gossipsync.core.replication.replica import Replica
@@ -103,7 +103,7 @@ class Answers:
         room = ctx.config.limits.delta_bytes
         for bucket, prefix in areas:
             tree = trees.get(bucket)
-            if tree is None or tree.count_at(prefix) <= _FEW or len(prefix) == TREE_DEPTH:
+            if tree is None or tree.count_at(prefix) <= _FEW or len(prefix) >= tree.depth:
                 found = [] if tree is None else ctx.replicas[bucket].found_in(prefix)
                 names.append((bucket, prefix, b"".join(one.hash for one in found)))
                 room -= len(names[-1][2]) + 16
@@ -229,7 +229,9 @@ class Answers:
 
 
 def _sums_below(tree: CellTree, prefix: bytes) -> bytes:
-    levels = 2 if not prefix and tree.count_at(prefix) > _MANY else 1
+    levels = (
+        2 if not prefix and tree.count_at(prefix) > _MANY else 1
+    )  # never below the tree's depth
     prefixes = [prefix]
     for _ in range(levels):
         prefixes = [upper + bytes((nibble,)) for upper in prefixes for nibble in range(16)]

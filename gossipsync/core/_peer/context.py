@@ -99,6 +99,8 @@ class Link:
     goals: dict[LineKey, int] = field(factory=dict)
     """How far its lines were when last compared, where ours were behind."""
     was_compared: bool = False
+    is_reconciling: bool = False
+    """Is it asked for its state? Then it stays open, transient or not."""
     covered: bytes = b""
     """What stands for the lines that it remembers of ended epochs."""
     probed: bytes | None = None

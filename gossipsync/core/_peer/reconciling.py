@@ -151,6 +151,7 @@ class Reconciler:
             link = ctx.links.get(link_id)
             if link is None or link.is_closing:
                 continue
+            link.is_reconciling = True
             self._number += 1
             self._run = run = _Run(
                 self._number,
@@ -180,6 +181,7 @@ class Reconciler:
         link = self._ctx.links.get(self._run.link)
         if link is not None:
             link.probed = None
+            link.is_reconciling = False
         self._ctx.counters[counter] += 1
         self._run = None
 
@@ -394,13 +396,16 @@ class Reconciler:
         self._go_on(link, run)
 
     def _compare_sums(self, run: _Run, bucket: str, prefix: bytes, sums: list[bytes]) -> None:
-        tree = self._tree(bucket) if bucket in self._ctx.replicas else CellTree(bucket, 0)
+        replica = self._ctx.replicas.get(bucket)
+        if replica is not None:
+            self._tree(bucket)
         lowers = [prefix]
         while len(lowers) < len(sums):
             lowers = [upper + bytes((nibble,)) for upper in lowers for nibble in range(16)]
         for lower, total in zip(lowers, sums, strict=False):
             theirs = int.from_bytes(total, "big")
-            if theirs == tree.sum_at(lower) or run.surveys.get((bucket, lower), 0) >= _TWICE:
+            mine = 0 if replica is None else replica.sum_at(lower)
+            if theirs == mine or run.surveys.get((bucket, lower), 0) >= _TWICE:
                 continue
             run.surveys[bucket, lower] = run.surveys.get((bucket, lower), 0) + 1
             if theirs:
@@ -449,6 +454,7 @@ class Reconciler:
             self.next_run()
             return
         self._run = None
+        link.is_reconciling = False
         for key, part in run.heads.items():
             log = ctx.logs.find(key)
             is_ahead = log is None or (log.forked is None and log.index < part.header.index)

@@ -142,10 +142,13 @@ class Rounds:
         for link in list(ctx.links.values()):
             if self._exchanges.timed_out(link):
                 ctx.hang_up(link, "unresponsive")
-            elif link.is_transient and not link.exchanges and self._is_surplus(link):
+            elif self._is_done(link) and self._is_surplus(link):
                 ctx.hang_up(link, "surplus")
             elif link.heard_s < heard_s:
                 self._exchanges.start(link)
+
+    def _is_done(self, link: Link) -> bool:
+        return link.is_transient and not link.exchanges and not link.is_reconciling
 
     def _is_surplus(self, link: Link) -> bool:
         old = self._ctx.now.mono_s - link.opened_s > _SURPLUS_S * self._ctx.config.gossip_interval_s

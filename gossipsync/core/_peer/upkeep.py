@@ -24,6 +24,8 @@ from gossipsync.core.wire.reconciling import StateSum
 
 _CHECK_EVERY: Final = 30
 """Rounds between comparisons of states."""
+_GROWN_AT_ONCE: Final = 4096
+"""Keys taken into a bucket's tree in one round: some twenty milliseconds."""
 _LOOKED_AT: Final = 32
 """Logs looked at in one round for whether their epoch has ended: work does not grow with the mesh."""
 _SETTLED: Final = 5.0
@@ -46,6 +48,7 @@ class Upkeep:
     _disputes: Disputes
     _reconciler: Reconciler
     _count: int = 0
+    _is_grown: bool = False
     _differs: dict[LinkId, int] = field(factory=dict)
     _touched_ms: int = 0
     _lines: list[LineKey] = field(factory=list)
@@ -61,6 +64,7 @@ class Upkeep:
             ):
                 replica.forget(ctx.now.wall_ms)
         self._keeper.trim(ctx.now.mono_s, self._stable_seq())
+        self._grow_trees()
         self._cover()
         self._reconciler.take_claims()
         if self._count % _CHECK_EVERY == 0:
@@ -130,13 +134,22 @@ class Upkeep:
         age_s = (ctx.now.wall_ms - hlc_ms(log.hlc)) / 1000
         return age_s > max(_SETTLED * ctx.refresh_s, ctx.config.max_skew_ms / 1000)
 
+    def _grow_trees(self) -> None:
+        """Take part of what changed into the trees that stand for states: built in one go they would stop us for seconds."""
+        ctx = self._ctx
+        if not ctx.by_peer:
+            return
+        cut_ms = ctx.cut_ms()
+        grown = [replica.grow_tree(cut_ms, _GROWN_AT_ONCE) for replica in ctx.replicas.values()]
+        self._is_grown = all(grown)
+
     # -- states ----------------------------------------------------------------------------------------------
 
     def _check(self) -> None:
         """Compare states with one member whose vector was equal to ours when last compared."""
         ctx = self._ctx
-        if self._commits.is_gathering:
-            return  # our state is ahead of our vector
+        if self._commits.is_gathering or not self._is_grown:
+            return  # our state is ahead of our vector, or would take long to sum up
         digest = ctx.logs.lines.digest()
         equal = [peer for peer, link in ctx.by_peer.items() if link.base == digest]
         for peer in ctx.rng.sample(equal, min(1, len(equal))):
@@ -159,7 +172,7 @@ class Upkeep:
         latest_ms = ctx.cut_ms() + ctx.config.max_skew_ms
         if message.lines != ctx.logs.lines.digest() or message.cut_ms > latest_ms:
             return
-        if self._commits.is_gathering:
+        if self._commits.is_gathering or not self._is_grown:
             return
         mine = self._sum(is_answer=True, cut_ms=message.cut_ms)
         if mine.cut_ms != message.cut_ms:

@@ -30,7 +30,10 @@ from gossipsync.core.replication.cells import (
 from gossipsync.core.replication.ends import end_ms
 
 TREE_DEPTH: Final = 4
-"""Levels below the root: 65,536 leaves, 15 keys each at a million."""
+"""Levels that a range may lie below the root: 65,536 ranges, 15 keys each at a million."""
+SHALLOW: Final = 3
+"""Levels that are kept while there are few keys, which spares memory; ranges below are looked through key by key."""
+_MANY_KEYS: Final = 200_000
 HASH_BYTES: Final = 8
 _MODULUS: Final = 1 << (8 * HASH_BYTES)
 
@@ -46,6 +49,11 @@ class Found(NamedTuple):
     cell: Cell
 
 
+def sum_of(found: Iterable[Found]) -> int:
+    """What stands for some cells."""
+    return sum(int.from_bytes(one.hash, "big") for one in found) % _MODULUS
+
+
 class CellTree:
     """The sums of one bucket. `grace_ms` as for the replica."""
 
@@ -54,7 +62,18 @@ class CellTree:
         self._grace_ms = grace_ms
         self._sums: dict[Prefix, tuple[int, int]] = {}
         self._leaves: dict[Prefix, list[str]] = {}
+        self.depth = SHALLOW
         self.cut_ms = 0
+
+    def is_too_shallow(self, keys: int) -> bool:
+        """Are there so many keys that the tree is worth another level? Then it is to be built anew."""
+        return keys > _MANY_KEYS and self.depth == SHALLOW
+
+    def deepen(self) -> None:
+        """Begin anew with one level more."""
+        self.depth = TREE_DEPTH
+        self._sums.clear()
+        self._leaves.clear()
 
     def refresh(
         self, cells: Mapping[str, Group], kind: Kind, changed: Iterable[str], cut_ms: int
@@ -63,7 +82,7 @@ class CellTree:
         self.cut_ms = cut_ms
         dirty = set()
         for key in changed:
-            leaf = self.leaf_of(key)
+            leaf = self.leaf_of(key)[: self.depth]
             dirty.add(leaf)
             keys = self._leaves.setdefault(leaf, [])
             if key not in cells:
@@ -73,8 +92,7 @@ class CellTree:
                 keys.append(key)
         for leaf in dirty:
             found = list(self._found(cells, kind, self._leaves[leaf]))
-            total = sum(int.from_bytes(one.hash, "big") for one in found) % _MODULUS
-            self._set(leaf, total, len(found))
+            self._set(leaf, sum_of(found), len(found))
             if not self._leaves[leaf]:
                 del self._leaves[leaf]
 
@@ -86,17 +104,20 @@ class CellTree:
         return bytes((a >> 4, a & 15, b >> 4, b & 15))
 
     def sum_at(self, prefix: Prefix) -> int:
-        """What stands for a range; 0 for an empty one."""
+        """What stands for a range, not below `depth`; 0 for an empty one."""
         return self._sums.get(prefix, (0, 0))[0]
 
     def count_at(self, prefix: Prefix) -> int:
-        """Cells in a range."""
+        """Cells in a range, not below `depth`."""
         return self._sums.get(prefix, (0, 0))[1]
 
     def found_in(self, cells: Mapping[str, Group], kind: Kind, prefix: Prefix) -> list[Found]:
         """The cells of a range."""
-        if len(prefix) == TREE_DEPTH:
-            return list(self._found(cells, kind, self._leaves.get(prefix, ())))
+        if len(prefix) >= self.depth:
+            keys = self._leaves.get(prefix[: self.depth], [])
+            if len(prefix) > self.depth:
+                keys = [key for key in keys if self.leaf_of(key)[: len(prefix)] == prefix]
+            return list(self._found(cells, kind, keys))
         found: list[Found] = []
         for nibble in range(16):
             lower = prefix + bytes((nibble,))
@@ -106,7 +127,7 @@ class CellTree:
 
     def _set(self, leaf: Prefix, total: int, count: int) -> None:
         old_total, old_count = self._sums.get(leaf, (0, 0))
-        for level in range(TREE_DEPTH + 1):
+        for level in range(self.depth + 1):
             before, held = self._sums.get(leaf[:level], (0, 0))
             after = ((before + total - old_total) % _MODULUS, held + count - old_count)
             if after[1]:

@@ -7,6 +7,7 @@ Invariant: the state is the join of all entries applied so far, in whatever orde
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import islice
 
 from attrs import frozen
 
@@ -39,7 +40,7 @@ from gossipsync.core.replication.cells import (
     shadows_of,
     without,
 )
-from gossipsync.core.replication.celltree import CellTree, Found
+from gossipsync.core.replication.celltree import CellTree, Found, sum_of
 from gossipsync.core.replication.changes import ChangeLog
 from gossipsync.core.replication.ends import next_end_ms, without_ended
 from gossipsync.core.replication.expiry import ExpiryWheel
@@ -312,15 +313,42 @@ class Replica:
         The cut never goes back: an earlier one than before is taken for that.
         """
         self.sweep(wall_ms)
-        if self._tree is None:
-            self._tree = CellTree(self.name, self._grace_ms)
-            self._touched = dict.fromkeys(self._cells)
-        elif cut_ms > self._tree.cut_ms:
-            self._touched.update(dict.fromkeys(self._ends.between(self._tree.cut_ms, cut_ms)))
-        cut_ms = max(cut_ms, self._tree.cut_ms)
-        self._tree.refresh(self._cells, self.rules.kind, self._touched, cut_ms)
+        tree = self._tree_for(cut_ms)
+        tree.refresh(self._cells, self.rules.kind, self._touched, max(cut_ms, tree.cut_ms))
         self._touched = {}
-        return self._tree
+        return tree
+
+    def grow_tree(self, cut_ms: int, keys: int) -> bool:
+        """Take up to so many keys into the tree; True where it is nearly up to date, so that to ask for it costs little."""
+        tree = self._tree_for(cut_ms)
+        if len(self._touched) <= keys:
+            return True
+        some = dict.fromkeys(islice(self._touched, keys))
+        tree.refresh(self._cells, self.rules.kind, some, tree.cut_ms)
+        for key in some:
+            del self._touched[key]
+        return False
+
+    def _tree_for(self, cut_ms: int) -> CellTree:
+        tree = self._tree
+        if tree is None:
+            tree = self._tree = CellTree(self.name, self._grace_ms)
+            self._touched = dict.fromkeys(self._cells)
+        elif tree.is_too_shallow(len(self._cells)):
+            tree.deepen()
+            self._touched = dict.fromkeys(self._cells)
+        elif cut_ms > tree.cut_ms:
+            self._touched |= dict.fromkeys(self._ends.between(tree.cut_ms, cut_ms))
+        if tree.cut_ms < cut_ms:
+            tree.cut_ms = cut_ms
+        return tree
+
+    def sum_at(self, prefix: bytes) -> int:
+        """What stands for one range of the tree, however narrow."""
+        assert self._tree is not None
+        if len(prefix) <= self._tree.depth:
+            return self._tree.sum_at(prefix)
+        return sum_of(self.found_in(prefix))
 
     def found_in(self, prefix: bytes) -> list[Found]:
         """The cells of one range of the tree."""
