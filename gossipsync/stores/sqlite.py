@@ -50,6 +50,23 @@ class SqliteStore:
         self._changes = 0
         """Commits to logs: a load that one of them overtakes would mix two moments."""
         self._space = Space()
+        try:
+            with self._io_lock:
+                # From now on a fork waits, as it waits for a commit: opening is work inside SQLite, too.
+                with _forking:
+                    _stores.add(self)
+                self._take(folder, network, peer)
+        except BaseException:
+            self._forget()
+            raise
+        self._ids = {row.id for row in self._logs.values()}
+        self._next_id = max(self._ids, default=0) + 1
+        self._pieces = sum(row.pieces for row in self._logs.values())
+        self._buffer = WriteBuffer(
+            {log: LogState(row.last, row.note, row.top) for log, row in self._logs.items()}
+        )
+
+    def _take(self, folder: Path, network: NetworkId, peer: PeerId) -> None:
         with system_calls(folder):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = FolderLock(folder)
@@ -64,13 +81,6 @@ class SqliteStore:
         except BaseException:
             self._lock.release()
             raise
-        self._ids = {row.id for row in self._logs.values()}
-        self._next_id = max(self._ids, default=0) + 1
-        self._pieces = sum(row.pieces for row in self._logs.values())
-        self._buffer = WriteBuffer(
-            {log: LogState(row.last, row.note, row.top) for log, row in self._logs.items()}
-        )
-        _open_stores.add(self)
 
     @property
     def place(self) -> str:
@@ -139,16 +149,18 @@ class SqliteStore:
         """Close the file and give up the folder, without committing. Idempotent; waits for a commit that runs."""
         if os.getpid() != self._pid:
             return
-        with self._io_lock:
-            if self._is_closed:
-                return
-            self._is_closed = True
-            _open_stores.discard(self)
-            try:
-                with writing(self._path):
-                    self._connection.close()
-            finally:
-                self._lock.release()
+        try:
+            with self._io_lock:
+                if self._is_closed:
+                    return
+                self._is_closed = True
+                try:
+                    with writing(self._path):
+                        self._connection.close()
+                finally:
+                    self._lock.release()
+        finally:
+            self._forget()
 
     # ------------------------------------------------------------ opening
 
@@ -300,10 +312,18 @@ class SqliteStore:
                 self._damage = error
                 raise
 
+    def _forget(self) -> None:
+        """Not while `_io_lock` is held, for which a fork that holds `_forking` waits."""
+        with _forking:
+            _stores.discard(self)
+
     def _abandon(self) -> None:
         """In a forked child, which must not even free the connection: SQLite would roll back and checkpoint for the parent."""
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connection))
-        self._lock.abandon()
+        # An opening that outlasted the fork's patience may have neither yet.
+        if "_connection" in vars(self):
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connection))
+        if "_lock" in vars(self):
+            self._lock.abandon()
         try:
             about = self._path.stat()
         except OSError:
@@ -313,14 +333,15 @@ class SqliteStore:
 
 # ---------------------------------------------------------------- fork
 
-_open_stores: WeakSet[SqliteStore] = WeakSet()
+_stores: WeakSet[SqliteStore] = WeakSet()
+"""Open, or about to be. Changed by whoever holds `_forking`."""
 _inherited_files: set[tuple[int, int]] = set()
 """(device, inode) of journals that an ancestor of this process had open."""
 _forking = Lock()
 _held_locks: list[Lock] = []
 """Of the thread that forks, which holds `_forking`."""
 _COMMIT_PATIENCE_S: Final = 5.0
-"""How long a fork waits for a commit; a disk that hangs for longer must not keep the program from forking."""
+"""How long a fork waits for a commit or an opening; a disk that hangs for longer must not keep the program from forking."""
 
 
 def _before_fork() -> None:
@@ -328,7 +349,7 @@ def _before_fork() -> None:
     _forking.acquire()
     _held_locks[:] = [
         store._io_lock  # noqa: SLF001 (this module's own)
-        for store in list(_open_stores)
+        for store in list(_stores)
         if store._io_lock.acquire(timeout=_COMMIT_PATIENCE_S)  # noqa: SLF001
     ]
 
@@ -341,9 +362,9 @@ def _after_fork_in_parent() -> None:
 
 
 def _after_fork_in_child() -> None:
-    for store in list(_open_stores):
+    for store in list(_stores):
         store._abandon()  # noqa: SLF001 (this module's own)
-    _open_stores.clear()
+    _stores.clear()
     _held_locks.clear()
     _forking.release()
 

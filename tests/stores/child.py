@@ -1,5 +1,6 @@
 """What the tests run in processes of their own: `python child.py WHAT FOLDER`. Says on stdout how far it got."""
 
+import faulthandler
 import gc
 import itertools
 import os
@@ -100,17 +101,17 @@ def fork_and_close(folder: str) -> None:
 
 
 def fork_often_while_committing(folder: str) -> None:
-    """Each child opens a store of its own, while threads of this process are in the middle of their commits."""
+    """Each child opens a store of its own, while threads of this process open, commit and close."""
     is_over = threading.Event()
 
     def commit_on(part: int) -> None:
-        store = open_here(f"{folder}/parent{part}")
-        for index in itertools.count(1):
-            if is_over.is_set():
-                break
-            store.append("b", ORIGIN, index, b"parent's")
-            store.commit()
-        store.close()
+        indexes = itertools.count(1)
+        while not is_over.is_set():
+            store = open_here(f"{folder}/parent{part}")
+            for index in itertools.islice(indexes, 20):
+                store.append("b", ORIGIN, index, b"parent's")
+                store.commit()
+            store.close()
 
     threads = [threading.Thread(target=commit_on, args=(part,)) for part in range(3)]
     for thread in threads:
@@ -118,9 +119,8 @@ def fork_often_while_committing(folder: str) -> None:
     for number in range(150):
         child = os.fork()
         if child == 0:
-            signal.alarm(
-                20
-            )  # SQLite waits for ever for a lock whose holder is no thread of this process
+            # SQLite waits for ever for a lock whose holder is no thread of this process.
+            faulthandler.dump_traceback_later(30, exit=True)
             store = open_here(f"{folder}/child{number}")
             store.append("b", ORIGIN, 1, b"child's")
             store.commit()

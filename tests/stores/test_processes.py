@@ -102,8 +102,8 @@ def test_a_forked_child_does_no_harm(tmp_path):
     assert lines[7:] == ["1 2"]
 
 
-def test_a_child_forked_during_a_commit_can_open_a_store_of_its_own():
-    """In memory, where commits are never waiting for a disk: one fork in a hundred then met SQLite's locks held."""
+def test_a_child_forked_while_threads_open_and_commit_can_open_a_store_of_its_own():
+    """In memory, where nothing waits for a disk: one fork in a hundred then met SQLite's locks held."""
     with TemporaryDirectory(dir=RAM if RAM.is_dir() else None) as folder:
         assert output_of("fork_often_while_committing", folder) == []
 
