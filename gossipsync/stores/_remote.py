@@ -14,18 +14,21 @@ from contextlib import AbstractContextManager
 from functools import partial
 from hashlib import sha256
 from struct import Struct
-from threading import Lock
+from threading import Event, Lock
 from typing import Final, Protocol, TypeVar
 from urllib.parse import urlsplit
 from zlib import crc32
 
 from gossipsync.core.model.ids import NetworkId, Origin, PeerId
 from gossipsync.core.ports import StoredLog
-from gossipsync.errors import StoreCorruptError, StoreError
+from gossipsync.errors import StoreCorruptError, StoreError, StoreLockedError
 from gossipsync.stores._buffer import Batch, Log, LogState, WriteBuffer
 
 TIMEOUT_S: Final = 10
 """How long an answer is waited for: a commit of 1,000 bundles takes 0.1 s, a flush of a busy disk a few."""
+LOCK_PAUSES_S: Final = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 2.0)
+"""Between the attempts to open what another process holds, 5 s in all. A server learns only by and by, after its last commit,
+that a process was killed: without patience the one that is started again at once would be refused for its own past."""
 
 _CHECKSUM: Final = Struct(">I")
 _LOAD_PIECES: Final = 64
@@ -74,7 +77,7 @@ class RemoteStore:
     """`ports.Store` on a server. Every method may be called from any thread; in a forked child only `close`."""
 
     def __init__(self, place: str, backend: Backend) -> None:
-        """Connect and load what is small. Raises StoreError and its kinds."""
+        """Connect and load what is small. Raises StoreLockedError after some patience; StoreError and its other kinds."""
         self.place = place
         self._backend = backend
         self._pid = os.getpid()
@@ -86,7 +89,7 @@ class RemoteStore:
         self._changes = 0
         self._logs: dict[Log, StoredLog] = {}
         try:
-            found = self._ask(backend.read_logs)
+            found = self._open()
         except BaseException:
             backend.disconnect()
             raise
@@ -94,6 +97,14 @@ class RemoteStore:
         self._buffer = WriteBuffer(
             {log: LogState(*line, top) for log, (line, top) in found.items()}
         )
+
+    def _open(self) -> dict[Log, tuple[StoredLog, int]]:
+        for pause_s in LOCK_PAUSES_S:
+            try:
+                return self._ask(self._backend.read_logs)
+            except StoreLockedError:
+                Event().wait(pause_s)
+        return self._ask(self._backend.read_logs)
 
     def load_logs(self) -> dict[Log, StoredLog]:
         """Every committed log."""

@@ -5,8 +5,8 @@ network and peer, with a number that every opening raises), `gossipsync_logs`, `
 are sealed. Wherever a name could hold what PostgreSQL's text cannot, it is bytes.
 
 What is promised: when `commit` returns, the transaction is on the server's disk (`synchronous_commit` on at least; a server with
-`fsync = off` is refused). The lock is an advisory lock of the session: the server gives it up when the connection ends, at once
-after SIGKILL; a host that vanishes keeps it until TCP keep-alive. Commits run in that session, so whoever lost it cannot
+`fsync = off` is refused). The lock is an advisory lock of the session: the server gives it up when the connection ends, soon
+after SIGKILL (opening waits for it); a host that vanishes keeps it until TCP keep-alive. Commits run in that session, so whoever lost it cannot
 write. After a lost connection the number in `gossipsync_owners` tells whether somebody else opened the store since. A pooler
 that hands each transaction another session (PgBouncer's transaction mode) breaks the lock: connect past it.
 """

@@ -8,7 +8,7 @@ What is promised: when `commit` returns, the server has flushed the transaction 
 that may evict keys too. What a fail-over to a replica loses is lost.
 
 The lock: `holder` names the holder's connection by Redis's run id and client id, neither ever given again, and its first one. Who
-opens the store takes it over only if that connection is gone, which is at once after SIGKILL; a host that vanishes without a word
+opens the store takes it over only if that connection is gone, which is soon after SIGKILL (opening waits for it); a host that vanishes without a word
 keeps it until the server's `tcp-keepalive`. Every commit watches `holder`, so that EXEC fails for whoever was taken over.
 """
 

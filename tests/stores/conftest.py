@@ -2,6 +2,7 @@
 
 import pytest
 
+from gossipsync.stores import _remote
 from tests.stores import servers
 from tests.stores.places import PLACES, Place, RemotePlace
 
@@ -24,3 +25,9 @@ def remote(request, tmp_path) -> RemotePlace:
     found = PLACES[request.param](tmp_path / "data")
     yield found
     found.close()
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """What another store holds is refused at once."""
+    monkeypatch.setattr(_remote, "LOCK_PAUSES_S", ())

@@ -104,7 +104,7 @@ class RealPostgres:
 
     def cut_connections(self) -> None:
         self.command(
-            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'gossipsync'"
+            f"SELECT pg_terminate_backend(pid, {_BOUND_S * 1000}) FROM pg_stat_activity WHERE application_name = 'gossipsync'"
         )
 
     def stop(self) -> None:

@@ -16,7 +16,7 @@ from gossipsync.errors import (
     StoreFullError,
     StoreLockedError,
 )
-from gossipsync.stores import open_store
+from gossipsync.stores import _remote, open_store
 from tests.stores import servers
 from tests.stores.places import NETWORK, ORIGINS, PEER, fill, overtaken, shown
 
@@ -92,6 +92,7 @@ def test_peers_and_networks_are_kept_apart(remote):
     other.close()
 
 
+@pytest.mark.usefixtures("impatient")
 def test_two_stores_of_one_peer_are_refused(remote):
     for _ in range(2):
         with pytest.raises(StoreLockedError, match="in use by another process"):
@@ -114,25 +115,22 @@ while True:
 """
 
 
-def test_the_lock_of_a_killed_process_is_free_at_once_and_its_commits_are_there(remote):
+def test_who_starts_again_right_after_sigkill_gets_the_lock_and_what_was_committed(
+    remote, monkeypatch
+):
     peer = type(remote.peer)(os.urandom(32))
     command = [sys.executable, "-W", "error", "-c", _HOLDER, remote.server.url, peer.hex()]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         for _ in range(20):
             process.stdout.readline()
-        with pytest.raises(StoreLockedError):
-            open_store(remote.server.url, None, network=NETWORK, peer=peer)
+        with monkeypatch.context() as patch:
+            patch.setattr(_remote, "LOCK_PAUSES_S", ())
+            with pytest.raises(StoreLockedError):
+                open_store(remote.server.url, None, network=NETWORK, peer=peer)
         process.send_signal(signal.SIGKILL)
         process.wait(60)
+        store = open_store(remote.server.url, None, network=NETWORK, peer=peer)
         said = [20, *map(int, process.stdout.read().split())][-1]
-    stores = []
-
-    def take():
-        stores.append(open_store(remote.server.url, None, network=NETWORK, peer=peer))
-
-    # The server notices the end of the process's socket by itself, soon.
-    servers.answers_soon(take)
-    (store,) = stores
     found = [row[2] for row in store.load_pieces()]
     store.close()
     assert found == list(range(1, len(found) + 1))
@@ -219,6 +217,22 @@ def test_damage_is_named(remote, number):
     assert "\n" not in str(caught.value)
 
 
+def test_opening_waits_for_a_holder_that_ends(remote, monkeypatch):
+    """However late the server learns of it: the store that is held is given up between two attempts."""
+    waits = []
+
+    class Pause:
+        def wait(self, pause_s):
+            waits.append(pause_s)
+            if len(waits) == 3:
+                remote.store.close()
+
+    monkeypatch.setattr(_remote, "Event", Pause)
+    remote.open().close()
+    assert 3 <= len(waits) <= len(_remote.LOCK_PAUSES_S)
+
+
+@pytest.mark.usefixtures("impatient")
 def test_nothing_is_written_over_damage(remote):
     store = remote.store
     store.put_head("h", b"value")
