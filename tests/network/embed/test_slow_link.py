@@ -26,34 +26,49 @@ class Line:
         self.target = split_address(address)
         self.is_wide = Event()
         self.is_wide.set()
-        self.has_ended = Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _PIECE_BYTES)
+        self._ends: list[socket.socket] = []
+        self._carriers: list[Thread] = []
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
-        Thread(target=self._accept, daemon=True).start()
+        self._acceptor = Thread(target=self._accept, daemon=True)
+        self._acceptor.start()
 
     def _accept(self) -> None:
         with suppress(OSError):
             while True:
                 near, _ = self._listener.accept()
                 far = socket.socket()
+                self._ends += near, far
                 far.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _PIECE_BYTES)
                 far.connect(self.target)
                 for ends in ((near, far), (far, near)):
-                    Thread(target=self._carry, args=ends, daemon=True).start()
+                    self._carriers.append(Thread(target=self._carry, args=ends, daemon=True))
+                    self._carriers[-1].start()
 
     def _carry(self, source: socket.socket, sink: socket.socket) -> None:
         with suppress(OSError):
             while data := source.recv(_PIECE_BYTES):
                 self.is_wide.wait(_PIECE_S)
                 sink.sendall(data)
-        for end in (source, sink):
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
+        _hang_up(source, sink)
 
     def close(self) -> None:
+        """A call that waits for a socket ends by its shutdown; only then may the socket be closed."""
         self.is_wide.set()
-        self._listener.close()
+        _hang_up(self._listener)
+        self._acceptor.join()
+        _hang_up(*self._ends)
+        for carrier in self._carriers:
+            carrier.join()
+        for end in (self._listener, *self._ends):
+            end.close()
+
+
+def _hang_up(*ends: socket.socket) -> None:
+    for end in ends:
+        with suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.fixture
