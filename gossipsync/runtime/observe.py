@@ -87,6 +87,8 @@ _TABLE: Final[Mapping[type, tuple[str, str, int]]] = {
     events.Forked: ("forked", "trust", logging.ERROR),
     events.StateChanged: ("state-changed", "peer", logging.INFO),
     events.EpochOpened: ("epoch-opened", "peer", logging.WARNING),
+    events.Cloned: ("cloned", "peer", logging.ERROR),
+    events.Restored: ("restored", "peer", logging.WARNING),
     events.BucketMismatched: ("bucket-mismatched", "bucket", logging.WARNING),
     events.StoreFailed: ("store-failed", "store", logging.ERROR),
     events.StoreRecovered: ("store-recovered", "store", logging.WARNING),

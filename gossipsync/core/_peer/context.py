@@ -16,7 +16,7 @@ from gossipsync.core.model.config import PeerConfig
 from gossipsync.core.model.effects import Effect, Emit, HangUp, Send
 from gossipsync.core.model.events import Event, MemberChanged, Refused
 from gossipsync.core.model.hlc import HybridClock
-from gossipsync.core.model.ids import Epoch, LinkId, Origin, PeerId
+from gossipsync.core.model.ids import Epoch, LinkId, Origin, PeerId, epoch_of, peer_of
 from gossipsync.core.model.now import Now
 from gossipsync.core.model.reasons import SENDERS_FAULT, Reason
 from gossipsync.core.ports import Directory, Rng, Sign, Store, Verifier
@@ -73,6 +73,8 @@ class Link:
     is_transient: bool = False
     """Opened for one exchange, not to stay."""
     is_closing: bool = False
+    is_spare: bool = False
+    """Opened by an older life of a peer whose newer one is linked: it may only show its presence."""
     is_parting: bool = False
     """Has the other end said that it closes this link?"""
     told_statements: int = 0
@@ -158,6 +160,8 @@ class Context:
     dialler: Dialler
     started_s: float
     directory: Directory | None = None
+    epochs: set[Epoch] = field(factory=set)
+    """Those that this run has opened."""
     replicas: dict[str, Replica] = field(factory=dict)
     links: dict[LinkId, Link] = field(factory=dict)
     by_peer: dict[PeerId, Link] = field(factory=dict)
@@ -186,6 +190,10 @@ class Context:
     def is_sparse(self) -> bool:
         """Is the mesh too large for everybody to be linked with everybody?"""
         return self.mesh_size > self.config.full_mesh
+
+    def is_past(self, origin: Origin) -> bool:
+        """Is it an epoch of ours that another run has opened?"""
+        return peer_of(origin) == self.peer_id and epoch_of(origin) not in self.epochs
 
     def heard_s(self, link: LinkId) -> float:
         """When anything last came over a link."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gossipsync.core._peer.context import Context, Link
+from gossipsync.core._peer.lives import Lives
 from gossipsync.core.model.bucket import Announcement
 from gossipsync.core.model.bundle import Bundle
 from gossipsync.core.model.events import BucketMismatched, Forked
@@ -36,12 +37,14 @@ class Ingest:
         ctx: Context,
         admission: Admission,
         keeper: Keeper,
+        lives: Lives,
         relay: Callable[[Link, Origin, bytes], None],
         applied: Callable[[LineKey], None],
     ) -> None:
         self._ctx = ctx
         self._admission = admission
         self._keeper = keeper
+        self._lives = lives
         self._relay = relay
         self._applied = applied
 
@@ -100,11 +103,15 @@ class Ingest:
         ctx.clock.fold(header.log_hlc)
         if joined:
             ctx.moved(header.bucket)
+            if ctx.is_past(header.origin):
+                self._lives.came_back(key, header.index)
         return len(joined)
 
     def moved(self, key: LineKey, index: int) -> None:
         """A line has moved: what waited for that goes on."""
         ctx = self._ctx
+        if ctx.is_past(key[1]):
+            self._lives.came_back(key, index)
         ctx.fetcher.moved(key)
         for link in ctx.links.values():
             if link.goals and link.goals.get(key, index + 1) <= index:

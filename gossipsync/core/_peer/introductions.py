@@ -13,6 +13,7 @@ from typing import Final
 from attrs import define
 
 from gossipsync.core._peer.context import Context, Link
+from gossipsync.core._peer.lives import Lives
 from gossipsync.core._peer.standing import Standing
 from gossipsync.core.membership.members import DOWN_AFTER
 from gossipsync.core.membership.presence import (
@@ -39,6 +40,7 @@ class Introductions:
 
     _ctx: Context
     _standing: Standing
+    _lives: Lives
     _put_head: Callable[[str, bytes | None], None]
     addresses: tuple[str, ...] = ()
     """What others may dial."""
@@ -210,6 +212,9 @@ class Introductions:
         if member is None:
             ctx.refuse(link, Reason.LIMIT, "too many members")
             return
+        linked = ctx.by_peer.get(presence.peer)
+        if linked is not None and linked is not link:
+            self.tell_of_self(linked)
         if known is None or member.state != "alive" or presence.stance is not Stance.UP:
             ctx.judge(member)  # else it was alive and is so all the more
         if link is not None and (known is None or not _lasts(known, presence)):
@@ -231,14 +236,24 @@ class Introductions:
             self._ctx.counters[Reason.STALE] += 1
 
     def _heard_of_self(self, presence: Presence, signed: bytes, signature: bytes) -> None:
-        """An earlier start of ours, with a clock further ahead: go on above it, or others keep the old word."""
-        if (
-            self._own is not None
-            and presence.stamp >= self._own.stamp
-            and presence.data != self._own.data
-        ) and is_genuine(presence, signed, signature, self._ctx.verifier):
-            self._own = presence
-            self.renew(self._standing.stance)
+        """Another life of ours. Where its clock was further ahead, go on above it, or others keep the old word."""
+        own = self._own
+        if own is None or presence.data == own.data:
+            return
+        is_ahead = presence.stamp >= own.stamp
+        if not (is_ahead or self._lives.is_news(presence)):
+            return
+        if not is_genuine(presence, signed, signature, self._ctx.verifier):
+            return
+        self._lives.heard(presence)
+        if is_ahead:
+            self.renew(self._standing.stance, above=presence.stamp)
+
+    def tell_of_self(self, link: Link) -> None:
+        """Show a peer what another life of its own key has said: nobody else hears that its word is not the last."""
+        presence = self._ctx.members.presence_of(link.peer)
+        if presence is not None and presence.epoch != link.epoch and self._ctx.directory is None:
+            self._ctx.send(link, Presences((presence.data,)))
 
     def _spread(self, source: Link, presence: Presence) -> None:
         """Somebody came or said goodbye: pass it on at once."""

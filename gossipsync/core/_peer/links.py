@@ -14,13 +14,16 @@ from gossipsync.core._peer.context import Context, Link
 from gossipsync.core._peer.exchange import Exchanges
 from gossipsync.core._peer.hearsay import Hearsay
 from gossipsync.core._peer.introductions import GREETING_BATCHES, Introductions
+from gossipsync.core._peer.lives import Lives
 from gossipsync.core._peer.probing import Probing
 from gossipsync.core._peer.standing import Standing
+from gossipsync.core.membership.dialling import LAST_RETRY_S
 from gossipsync.core.model.events import LinkClosed, LinkOpened
 from gossipsync.core.model.ids import Epoch, LinkId, PeerId
 from gossipsync.core.model.reasons import Reason
 from gossipsync.core.replication.budgets import Budget
 from gossipsync.core.wire.framing import FrameReader
+from gossipsync.core.wire.messages import SHORT_KEY_BYTES, Seek
 
 
 @frozen
@@ -51,6 +54,7 @@ class Links:
     _hearsay: Hearsay
     _exchanges: Exchanges
     _probing: Probing
+    _lives: Lives
     _greet: Callable[[Link], None]
     _ended: Callable[[LinkId], None]
 
@@ -74,11 +78,23 @@ class Links:
         former = ctx.by_peer.get(remote.peer)
         if former is not None:
             extra = self._extra_of(former, link)
+            if extra is link and link.epoch != former.epoch:
+                self._hear_out(link)
+                return
             ctx.hang_up(extra, "duplicate")
             if extra is link:
                 return
         ctx.by_peer[remote.peer] = link
         self._open(link)
+
+    def _hear_out(self, link: Link) -> None:
+        """An older life of a peer whose newer one is linked: each is to know of the other, then this link goes.
+
+        It may also be the peer itself, with its clock set back, before the link of its last run has timed out.
+        """
+        link.is_spare = True
+        self._introductions.tell_of_self(link)
+        self._ctx.send(link, Seek(((link.peer[:SHORT_KEY_BYTES], False),), None))
 
     def _new_link(self, link_id: LinkId, remote: LinkPeer) -> Link:
         ctx, limits = self._ctx, self._ctx.config.limits
@@ -117,6 +133,7 @@ class Links:
             member.hello_name = link.name
             ctx.judge(member)
         ctx.emit(LinkOpened(link.id, link.peer, link.name))
+        self._introductions.tell_of_self(link)
         if not ctx.is_sparse:
             self._introductions.tell(link, batches=GREETING_BATCHES)
         self._greet(link)
@@ -133,6 +150,8 @@ class Links:
         if link is None:
             return
         ctx.fetcher.drop_link(link_id)
+        if link.dialled is not None and self._lives.is_superseded:
+            ctx.dialler.hold_off(link.dialled, ctx.now.mono_s + LAST_RETRY_S)
         self._ended(link_id)
         self._hearsay.link_down(link_id)
         ctx.emit(LinkClosed(link_id, link.peer, reason))

@@ -98,4 +98,6 @@ def open_epoch(ctx: Context) -> None:
     """A fresh epoch, above those that our store has of us even where the clock was set back since."""
     ours = [epoch_of(log.origin) for log in ctx.logs.logs() if peer_of(log.origin) == ctx.peer_id]
     fresh = new_epoch(ctx.now.wall_ms, ctx.rng.getrandbits(15))
-    ctx.origin = origin_of(ctx.peer_id, max([fresh, *(Epoch(epoch + 1) for epoch in ours)]))
+    epoch = max([fresh, *(Epoch(epoch + 1) for epoch in ours)])
+    ctx.origin = origin_of(ctx.peer_id, epoch)
+    ctx.epochs.add(epoch)

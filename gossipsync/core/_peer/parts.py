@@ -7,11 +7,13 @@ from gossipsync.core._peer.commits import Commits
 from gossipsync.core._peer.concern import Concern
 from gossipsync.core._peer.context import Context, Link
 from gossipsync.core._peer.disputes import Disputes
+from gossipsync.core._peer.early import Early
 from gossipsync.core._peer.exchange import Exchanges
 from gossipsync.core._peer.hearsay import Hearsay
 from gossipsync.core._peer.ingest import Ingest
 from gossipsync.core._peer.introductions import Introductions
 from gossipsync.core._peer.links import Links
+from gossipsync.core._peer.lives import Lives
 from gossipsync.core._peer.probing import Probing
 from gossipsync.core._peer.reconciling import Reconciler
 from gossipsync.core._peer.report import Report
@@ -21,6 +23,8 @@ from gossipsync.core._peer.upkeep import Upkeep
 from gossipsync.core._peer.verdicts import Verdicts
 from gossipsync.core._peer.writing import Writing
 from gossipsync.core.membership.suspicion import LocalHealth
+from gossipsync.core.model.entry import Entry
+from gossipsync.core.model.hlc import Hlc
 from gossipsync.core.replication.admission import Admission
 from gossipsync.core.replication.keeping import Keeper
 from gossipsync.core.replication.lines import LineKey
@@ -34,6 +38,7 @@ class Parts:
         self._ctx = ctx
         config = ctx.config
         self.standing = Standing(ctx)
+        self.lives = Lives(ctx)
         self.sealer = Sealer(config.network, ctx.logs, config.limits, ctx.sign)
         self.admission = Admission(
             config.network,
@@ -46,9 +51,12 @@ class Parts:
         self._replicate()
         self._reconcile()
         self._meet()
-        self.writing = Writing(ctx, self.sealer, self.commits)
+        self.writing = Writing(ctx, self.sealer, self.commits, self._wrote)
+        self.early = Early(ctx, self.standing, self.lives, self.writing)
         self.concern = Concern(ctx, self.commits, self.writing, self.rounds, self.exchanges)
-        self.report = Report(ctx, self.standing, self.introductions, self.rounds, self.commits)
+        self.report = Report(
+            ctx, self.standing, self.introductions, self.rounds, self.commits, self.lives
+        )
 
     def _replicate(self) -> None:
         """What moves bundles."""
@@ -65,7 +73,7 @@ class Parts:
         )
         self.commits = Commits(ctx, self.sealer, self.keeper, stored)
         self.ingest = Ingest(
-            ctx, self.admission, self.keeper, self.commits.relay, self.commits.applied
+            ctx, self.admission, self.keeper, self.lives, self.commits.relay, self.commits.applied
         )
         self.exchanges = Exchanges(
             ctx,
@@ -98,7 +106,7 @@ class Parts:
     def _meet(self) -> None:
         """What knows other peers."""
         ctx = self._ctx
-        self.introductions = Introductions(ctx, self.standing, self.commits.put_head)
+        self.introductions = Introductions(ctx, self.standing, self.lives, self.commits.put_head)
         self.hearsay = Hearsay(ctx, self.introductions)
         health = LocalHealth()
         self.verdicts = Verdicts(ctx, self.introductions, health, self.commits.put_head)
@@ -113,9 +121,13 @@ class Parts:
             self.hearsay,
             self.exchanges,
             self.probing,
+            self.lives,
             self.commits.greet,
             self.upkeep.drop_link,
         )
+
+    def _wrote(self, bucket: str, entries: list[Entry], stamp: Hlc) -> None:
+        self.early.wrote(bucket, entries, stamp)
 
     def _compared(self, link: Link) -> None:
         self.upkeep.compared(link)

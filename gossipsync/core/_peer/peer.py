@@ -102,6 +102,7 @@ class Peer:
         self._writing = parts.writing
         self._receiving = Receiving(ctx, parts)
         Loading(ctx, parts).run()
+        parts.lives.start()
         open_epoch(ctx)
         self._introductions.start(credential)
         self._rounds.next_s = now.mono_s
@@ -172,11 +173,13 @@ class Peer:
             known.left(size_bytes, now.mono_s)
 
     def handle_dial_failed(self, address: str, reason: str, now: Now) -> None:
-        """A Dial led to no link. Reason "self": we answered ourselves there."""
+        """A Dial led to no link. Reason "self": we answered ourselves there; "clone": another process with our key did."""
         self._ctx.now = now
         expected = self._ctx.dialler.expected(address)
         self._ctx.dialler.failed(address, now.mono_s, is_self=reason == "self")
         self._probing.dial_failed(expected, reason)
+        if reason == "clone":
+            self._parts.lives.met()
 
     def handle_seeds(self, addresses: tuple[str, ...], now: Now) -> None:
         """What the configured seeds resolve to at present."""
@@ -217,6 +220,7 @@ class Peer:
         if now.mono_s >= self._rounds.next_s:
             self._rounds.round()
             self._upkeep.round()
+            self._parts.early.round()
         if now.mono_s >= self._probing.deadline_s:
             self._probing.wake()
 

@@ -79,6 +79,9 @@ class Receiving:
             self._parts.standing.update()
 
     def _dispatch(self, link: Link, message: Message) -> None:
+        if link.is_spare:
+            self._hear_out(link, message)
+            return
         match message:
             case Push():
                 self._parts.exchanges.on_push(link, message)
@@ -104,6 +107,13 @@ class Receiving:
                 self._parts.probing.receive(link, message)
             case _:
                 self._reconcile(link, message)
+
+    def _hear_out(self, link: Link, message: Message) -> None:
+        """An older life of a peer may show its presence, and that is all."""
+        if isinstance(message, Presences):
+            self._parts.introductions.receive(link, message)
+            if any(self._parts.introductions.peer_in(data) == link.peer for data in message.data):
+                self._ctx.hang_up(link, "duplicate")
 
     def _reconcile(self, link: Link, message: Reconciling) -> None:
         match message:

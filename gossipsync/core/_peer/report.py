@@ -9,6 +9,7 @@ from attrs import frozen
 from gossipsync.core._peer.commits import Commits
 from gossipsync.core._peer.context import Context
 from gossipsync.core._peer.introductions import Introductions
+from gossipsync.core._peer.lives import Lives
 from gossipsync.core._peer.rounds import Rounds
 from gossipsync.core._peer.standing import Standing
 from gossipsync.core.model.ids import Epoch, epoch_of, peer_of, peer_text
@@ -85,12 +86,14 @@ class Report:
         introductions: Introductions,
         rounds: Rounds,
         commits: Commits,
+        lives: Lives,
     ) -> None:
         self._ctx = ctx
         self._standing = standing
         self._introductions = introductions
         self._rounds = rounds
         self._commits = commits
+        self._lives = lives
 
     def status(self) -> PeerStatus:
         """Everything on one screen."""
@@ -178,6 +181,8 @@ class Report:
                 log.forked is not None and peer_of(log.origin) == ctx.peer_id
                 for log in ctx.logs.logs()
             ),
+            WarningCode.CLONED: self._lives.is_cloned,
+            WarningCode.RESTORED: self._lives.is_restored,
             WarningCode.CLOCK_SUSPECT: suspect,
             WarningCode.STORE_FAILING: self._commits.failure is not None,
             WarningCode.BUCKET_MISMATCH: bool(ctx.mismatched),
@@ -275,5 +280,7 @@ class Report:
                 "early_dropped": ctx.fetcher.early_dropped,
                 "backlogs_forgiven": ctx.counters["backlog-forgiven"],
             },
+            "restored_bundles": ctx.counters["restored-bundles"],
+            "restamped_entries": ctx.counters["restamped"],
             "traffic": dict(sorted(ctx.traffic.items())),
         }

@@ -140,7 +140,9 @@ class Rounds:
         ctx = self._ctx
         heard_s = ctx.now.mono_s - _SILENT_S * max(1.0, ctx.config.gossip_interval_s)
         for link in list(ctx.links.values()):
-            if self._exchanges.timed_out(link):
+            if link.is_spare and link.opened_s < ctx.now.mono_s - ctx.config.gossip_interval_s:
+                ctx.hang_up(link, "duplicate")
+            elif self._exchanges.timed_out(link):
                 ctx.hang_up(link, "unresponsive")
             elif self._is_done(link) and self._is_surplus(link):
                 ctx.hang_up(link, "surplus")

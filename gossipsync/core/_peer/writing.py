@@ -5,12 +5,15 @@ A local write waits for nobody: it gets its stamp, changes the state, and goes t
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from attrs import define, field, frozen
 
 from gossipsync.core._peer.commits import Commits
 from gossipsync.core._peer.context import Context
 from gossipsync.core.model.bucket import Announcement, BucketRules, Deletes, Kind, check_bucket_name
 from gossipsync.core.model.capability import Capability
+from gossipsync.core.model.entry import Entry
 from gossipsync.core.model.events import EpochOpened
 from gossipsync.core.model.hlc import Hlc, hlc_at
 from gossipsync.core.model.ids import Epoch, Origin, epoch_of, new_epoch, origin_of
@@ -44,11 +47,12 @@ class Written:
 
 @define(eq=False)
 class Writing:
-    """The application's way in."""
+    """The application's way in. `wrote(bucket, entries, stamp)` is told what was applied."""
 
     _ctx: Context
     _sealer: Sealer
     _commits: Commits
+    _wrote: Callable[[str, list[Entry], Hlc], None]
     _last: dict[LineKey, Written] = field(factory=dict)
     _permitted: dict[str, Capability] = field(factory=dict)
     """Which certificate was found to permit writing a bucket: matching patterns at every write costs a tenth of it."""
@@ -137,6 +141,7 @@ class Writing:
             ctx.name_line(key)  # a token of this write is satisfied here before it is sealed
         written = self._last[key] = Written(bucket, ctx.origin, index, stamp)
         self._commits.wrote(size)
+        self._wrote(bucket, entries, stamp)
         ctx.moved(bucket)
         return written
 
@@ -186,6 +191,7 @@ class Writing:
             new_epoch(ctx.now.wall_ms, ctx.rng.getrandbits(15)), Epoch(epoch_of(ctx.origin) + 1)
         )
         ctx.origin = origin_of(ctx.peer_id, epoch)
+        ctx.epochs.add(epoch)
         ctx.clock.reset(ctx.now.wall_ms)
         self._commits.epoch_closed()
         ctx.emit(EpochOpened(epoch))

@@ -70,6 +70,22 @@ class EpochOpened:
 
 
 @frozen
+class Cloned:
+    """Another process lives with this peer's key."""
+
+    epoch: Epoch | None
+    """Its run; None where only its hello was seen."""
+
+
+@frozen
+class Restored:
+    """This peer's store is an older copy: others gave back what this peer had written since."""
+
+    epoch: Epoch
+    """A run of which it has forgotten something."""
+
+
+@frozen
 class BucketMismatched:
     """Two peers announced different rules for one bucket; the earliest announcement holds."""
 
@@ -105,6 +121,8 @@ Event = (
     | Forked
     | StateChanged
     | EpochOpened
+    | Cloned
+    | Restored
     | BucketMismatched
     | StoreFailed
     | StoreRecovered

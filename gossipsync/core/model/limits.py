@@ -57,6 +57,8 @@ class Limits:
     """Lines in one message; a longer list is cut and the rest follows in a later exchange."""
     survey_rows: int = 512
     """Ranges asked about in one message of a reconciliation, and an eighth of the cells; answers stay below `delta_bytes`."""
+    early_bytes: int = 4 << 20
+    """Own entries written before the first exchange after a start that are stamped anew if our own forgotten past beats them."""
     covered_lines: int = 4096
     """Lines of ended epochs that are remembered, and told to joiners: 60 bytes each."""
     votes: int = 4096

@@ -48,6 +48,8 @@ class WarningCode(StrEnum):
 
     BEHIND = "behind"
     FORKED = "forked"
+    CLONED = "cloned"
+    RESTORED = "restored"
     CLOCK_SUSPECT = "clock-suspect"
     STORE_FAILING = "store-failing"
     BUCKET_MISMATCH = "bucket-mismatch"

@@ -139,6 +139,11 @@ class Draft:
         self._again.append(lambda draft: draft.touch(key, ttl_ms))
         return True
 
+    def rewrite(self, key: str, slot: Slot, entry: Entry) -> None:
+        """Say the same about one cell as an entry did, with a stamp of now."""
+        self._overlay.write(key, slot, Write(Op(entry.op), entry.field, entry.expires, entry.value))
+        self._again.append(lambda draft: draft.rewrite(key, slot, entry))
+
     # -- maps ------------------------------------------------------------------------------------------------
 
     def set_field(self, key: str, field: str, value: object) -> None:

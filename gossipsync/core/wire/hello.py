@@ -101,6 +101,7 @@ class Handshake:
         self._sign = sign
         self._verify = verify
         self._reader = FrameReader(HELLO_LIMIT_BYTES)
+        self._epoch = hello.epoch
         self._own_payload = encode_hello(session.network_id, session.key, session.nonce, hello)
         self._remote_payload: bytes | None = None
         self._claimed: RemoteHello | None = None
@@ -150,6 +151,9 @@ class Handshake:
         if network_id != session.network_id:
             raise HelloError(HelloReason.NETWORK, "a peer of another network")
         if key == session.key or nonce == session.nonce:
+            is_proven = key == session.remote_key and nonce != session.nonce
+            if is_proven and read_said(PeerId(key), said).epoch != self._epoch:
+                raise HelloError(HelloReason.CLONE, "another process that has this peer's key")
             raise HelloError(HelloReason.SELF, "this is ourselves, or our own hello sent back")
         if key != session.remote_key:
             raise HelloError(HelloReason.KEY, "not the key in the certificate")

@@ -49,6 +49,7 @@ class HelloReason(StrEnum):
     """Why a hello was refused; the values are names of counters and never change."""
 
     SELF = "self"
+    CLONE = "clone"
     NETWORK = "network"
     VERSION = "version"
     KEY = "key"
@@ -60,7 +61,8 @@ class HelloReason(StrEnum):
 class HelloError(RemoteError):
     """The other end's hello was refused; `reason` says why.
 
-    Fault: the other end's, except `self`, which is our own address dialled. State: nothing it said
+    Fault: the other end's, except `self`, which is our own address dialled, and `clone`, another process that holds our
+    key, as TLS has shown: whoever copied it. State: nothing it said
     was believed. Next: close the connection and count the reason.
     """
 

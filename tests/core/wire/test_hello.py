@@ -123,6 +123,14 @@ def test_own_hello_sent_back_is_a_reflection() -> None:
     assert refusal(a, a.start()) is HelloReason.SELF
 
 
+def test_our_own_key_in_another_process_is_a_clone() -> None:
+    session = evolve(listener_session(), key=DIALER)
+    assert refusal(listener(session, DIALER_SAYS), dialer().start()) is HelloReason.SELF
+    assert refusal(listener(session), dialer().start()) is HelloReason.CLONE
+    unproven = evolve(session, remote_key=LISTENER)
+    assert refusal(listener(unproven), dialer().start()) is HelloReason.SELF
+
+
 def test_own_auth_sent_back_does_not_verify() -> None:
     a, b = dialer(), listener()
     own_auth = a.receive(b.start())
