@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gossipsync.core import Kind, Peer
+from gossipsync.core.model.events import Yielded
 from gossipsync.core.model.ids import peer_of
 from tests.core._world import Disk, Node, World, logs_of, state_faults
 
@@ -140,7 +141,7 @@ def test_a_member_that_lost_its_disk_gets_all_of_it_back() -> None:
     assert_even(world)
 
 
-def test_a_process_frozen_for_an_hour_goes_on() -> None:
+def test_a_process_cut_off_for_an_hour_goes_on() -> None:
     world = World(3)
     world.run(3)
     frozen = world.nodes[2]
@@ -152,3 +153,35 @@ def test_a_process_frozen_for_an_hour_goes_on() -> None:
     assert world.run_until(lambda: all(len(node.pairs()) == 2 for node in world.nodes), 60.0)
     world.run(5)
     assert_even(world)
+
+
+@pytest.mark.parametrize("has_stood_still", [False, True])
+@pytest.mark.parametrize("pause_s", [8.0, 90.0])
+def test_a_machine_paused_within_and_beyond_the_horizon(
+    has_stood_still: bool, pause_s: float
+) -> None:
+    """Its links seem to stand, and its monotonic clock may have stood still with it."""
+    world = World(3, horizon_ms=20_000, max_skew_ms=5_000)
+    world.run(3)
+    paused, other = world.nodes[2], world.nodes[0]
+    for key in ("kept", "deleted", "changed"):
+        paused.put(key, "before")
+    world.run(1)
+    world.pause(paused)
+    world.run(1)
+    other.write("b", lambda draft: draft.delete("deleted"))
+    other.put("changed", "meanwhile")
+    world.run(pause_s)
+    world.resume(paused, stood_still_s=pause_s if has_stood_still else 0.0)
+    paused.put("by the one that was paused", 1)
+    expected = {"kept": "before", "changed": "meanwhile", "by the one that was paused": 1}
+    assert world.run_until(lambda: all(node.pairs() == expected for node in world.nodes), 120.0)
+    world.run(60)
+    assert [node.pairs() for node in world.nodes] == [expected] * 3
+    assert_even(world)
+    yielded = sum(isinstance(event, Yielded) for event in paused.events)
+    assert yielded == (pause_s > 20)
+    for node in world.nodes:
+        assert node.up.state == "ready"
+        assert node.up.status(node.now).warnings == ()
+        assert node.up.status(node.now).members["alive"] == 3

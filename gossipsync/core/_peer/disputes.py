@@ -16,6 +16,7 @@ from gossipsync.core._peer.standing import Standing
 from gossipsync.core.model.events import Yielded
 from gossipsync.core.model.hlc import hlc_ms
 from gossipsync.core.model.ids import Origin, PeerId, epoch_of, peer_of
+from gossipsync.core.model.now import Now
 from gossipsync.core.replication.cells import INDEX, ORIGIN, Cell, cell_hash
 from gossipsync.core.replication.lines import LineKey
 
@@ -36,8 +37,10 @@ class Disputes:
     """Members that are joining themselves."""
     _offers: dict[_Name, dict[PeerId, bytes]] = field(factory=dict)
     _refusals: dict[_Name, dict[PeerId, bytes]] = field(factory=dict)
-    _lost_s: float | None = None
-    _known: dict[LineKey, int] = field(factory=dict)
+    _touch: Now | None = None
+    """When an exchange with a member was last completed; what an older run has stored of that, before there was one."""
+    _known: dict[LineKey, int] | None = None
+    """What we knew when we lost touch; None while we have it."""
     _yielded: int = 0
 
     # -- touch -----------------------------------------------------------------------------------------------
@@ -45,21 +48,28 @@ class Disputes:
     def touched(self) -> None:
         """An exchange with a member was completed; whoever is back has yielded first."""
         if not self.is_back:
-            self._lost_s = None
-            self._known = {}
+            self._touch, self._known = self._ctx.now, None
 
     def lost_touch(self, ago_s: float = 0.0) -> None:
         """The last link has ended, or a store was loaded that was in touch so long ago: what we know now is what we knew then."""
-        if self._lost_s is None:
-            self._lost_s = self._ctx.now.mono_s - ago_s
+        if self._known is None:
             self._known = {line.key: line.index for line in self._ctx.logs.lines}
+            if self._touch is None:
+                now = self._ctx.now
+                self._touch = Now(now.mono_s - ago_s, now.wall_ms - round(ago_s * 1000))
 
     @property
     def is_back(self) -> bool:
-        """Have we been out of touch for longer than the horizon, and not made up for it yet?"""
-        if self._lost_s is None or not self._standing.is_established:
+        """Have we been out of touch for longer than the horizon, by either clock, and not made up for it yet?
+
+        A machine that stands still does not see its links end; and where it is a virtual one, its monotonic clock may stand still
+        with it. If it was only the wall clock that somebody set, we ask the mesh and find that it knows no better.
+        """
+        if self._touch is None or not self._standing.is_established:
             return False
-        return self._ctx.now.mono_s - self._lost_s > self._ctx.config.horizon_ms / 1000
+        now, touch = self._ctx.now, self._touch
+        away_s = max(now.mono_s - touch.mono_s, (now.wall_ms - touch.wall_ms) / 1000)
+        return away_s > self._ctx.config.horizon_ms / 1000
 
     def completed(self, peer: PeerId, *, is_joining: bool, is_whole: bool) -> None:
         """A reconciliation with a member has come to its end, or a probe has shown that none is needed."""
@@ -70,7 +80,7 @@ class Disputes:
             self.joined_with.add(peer)
         elif self.is_back:
             self._ctx.emit(Yielded(peer, self._yielded))
-        self._lost_s, self._known, self._yielded = None, {}, 0
+        self._touch, self._known, self._yielded = self._ctx.now, None, 0
 
     # -- cells -----------------------------------------------------------------------------------------------
 
@@ -84,6 +94,8 @@ class Disputes:
         if is_joining:
             return True
         if self.is_back:
+            self.lost_touch()
+            assert self._known is not None, "known from then on"
             gone = self._known.get((bucket, cell[ORIGIN]), 0) >= cell[INDEX]
             self._yielded += gone
             return gone

@@ -197,6 +197,7 @@ class Upkeep:
     def compared(self, link: Link) -> None:
         """An exchange has shown all that a member has; whoever was away for long takes over its state first."""
         if self._disputes.is_back:
+            self._disputes.lost_touch()
             self._reconciler.need(link)
             return
         self._disputes.touched()

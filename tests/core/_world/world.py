@@ -31,6 +31,9 @@ class Node:
         self.address = f"p{number}:1"
         self.settings = settings
         self.skew_ms = 0
+        self.is_paused = False
+        self.stood_still_s = 0.0
+        """What its monotonic clock has missed."""
         self.disk = Disk()
         self.peer: Peer | None = None
         self.events: list[Event] = []
@@ -41,7 +44,11 @@ class Node:
     @property
     def now(self) -> Now:
         time_s = self.world.time_s
-        return Now(time_s, START_MS + int(time_s * 1000) + self.skew_ms)
+        return Now(time_s - self.stood_still_s, START_MS + int(time_s * 1000) + self.skew_ms)
+
+    @property
+    def is_answering(self) -> bool:
+        return self.peer is not None and not self.is_paused
 
     @property
     def up(self) -> Peer:
@@ -152,6 +159,20 @@ class World:
         for end in [end for (number, _), end in self._ends.items() if number == node.number]:
             self._close(end)
 
+    def pause(self, node: Node) -> None:
+        """The machine stands still: its links stay, nobody answers over them."""
+        node.is_paused = True
+
+    def resume(self, node: Node, *, stood_still_s: float = 0.0) -> None:
+        """It goes on with what has come meanwhile; its monotonic clock may have missed some of the time."""
+        node.is_paused = False
+        node.stood_still_s += stood_still_s
+        for end in list(self._ends.values()):
+            if end.node is node:
+                self._flow(end)
+        node.woken_s = None
+        self.touched(node)
+
     @property
     def running(self) -> list[Node]:
         return [node for node in self.nodes if node.peer is not None]
@@ -207,17 +228,23 @@ class World:
 
     def touched(self, node: Node) -> None:
         """Carry out a peer's effects, and arm its timer."""
-        if node.peer is None:
+        if node.peer is None or node.is_paused:
             return
         peer = node.peer
         while effects := list(peer.drain()):
             for effect in effects:
                 self._do(node, peer, effect)
-        due = peer.next_deadline()
+        due = self._due_s(node)
         if due is not None and (node.woken_s is None or due < node.woken_s):
             life = node.life
             node.woken_s = max(due, self.time_s)
             self.at(node.woken_s - self.time_s, lambda: self._wake(node, life))
+
+    def _due_s(self, node: Node) -> float | None:
+        """The peer's next deadline, on the world's clock."""
+        due = node.up.next_deadline()
+        # The smallest step more, lest rounding wake it a moment too early, again and again.
+        return None if due is None else due + node.stood_still_s + 1e-6 * bool(node.stood_still_s)
 
     def _wake(self, node: Node, life: int) -> None:
         if node.life != life or node.peer is None:
@@ -225,7 +252,9 @@ class World:
             self.touched(node)
             return
         node.woken_s = None
-        due = node.peer.next_deadline()
+        if node.is_paused:
+            return
+        due = self._due_s(node)
         if due is not None and due <= self.time_s:
             node.peer.handle_deadline(node.now)
         self.touched(node)
@@ -256,6 +285,9 @@ class World:
     def _commit(self, node: Node, life: int, ticket: int) -> None:
         if node.life != life or node.peer is None:
             return
+        if node.is_paused:
+            self.at(1.0, lambda: self._commit(node, life, ticket))
+            return
         if node.disk.is_failing:
             node.disk.give_back()
             node.peer.handle_commit_failed(ticket, "no space left", node.now)
@@ -275,7 +307,7 @@ class World:
         target = next((other for other in self.nodes if other.address == address), None)
         if target is node:
             node.peer.handle_dial_failed(address, "self", node.now)
-        elif target is None or target.peer is None or not self.can_hear(node, target):
+        elif target is None or not target.is_answering or not self.can_hear(node, target):
             node.peer.handle_dial_failed(address, "refused", node.now)
         else:
             self._connect(node, target, address)
@@ -314,7 +346,7 @@ class World:
 
     def _flow(self, to: _End) -> None:
         """What waits sets out, if the way is open."""
-        if not self.can_hear(to.node, to.other.node):
+        if to.node.is_paused or not self.can_hear(to.node, to.other.node):
             return
         waiting, to.waiting = to.waiting, []
         for data in waiting:
@@ -323,6 +355,9 @@ class World:
 
     def _arrive(self, to: _End, data: bytes | None) -> None:
         if not to.is_open or to.node.life != to.life or to.node.peer is None:
+            return
+        if to.node.is_paused:
+            to.waiting.append(data)
             return
         if data is None:
             self._drop(to)
