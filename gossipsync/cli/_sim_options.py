@@ -44,6 +44,9 @@ HELP: Final = {
     "rogues": "Share of peers that alter what they send.",
     "skew": "Milliseconds by which clocks are off at most.",
     "clock_steps": "Share of peers whose clock is set anew a minute.",
+    "max_skew": "How far ahead a stamp may be; what is further waits.",
+    "horizon": "Longest absence after which a peer returns with its data.",
+    "trim_after": "How long what has lost stays in its bundle.",
     "budget": "Bytes a delta.",
     "ordering": "mixed, depth, breadth or precise.",
     "ack": "What writers wait for: self, a number, majority, all, zones or mixed.",
@@ -55,7 +58,9 @@ HELP: Final = {
     "until": "converged, or how long to run.",
 }
 _WORDS: Final = frozenset({"workload", "spread", "ordering", "membership", "start", "ack"})
-_SPANS: Final = frozenset({"interval", "latency", "warmup", "quiet", "until"})
+_SPANS: Final = frozenset(
+    {"interval", "latency", "max_skew", "horizon", "trim_after", "warmup", "quiet", "until"}
+)
 _WHOLE: Final = frozenset(
     {"peers", "seed", "updates", "writers", "value_bytes", "fanout", "budget", "bandwidth"}
 )

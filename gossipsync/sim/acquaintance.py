@@ -15,6 +15,7 @@ from gossipsync.core import Peer
 from gossipsync.core.model.effects import Commit, Send
 from gossipsync.core.model.ids import LinkId
 from gossipsync.core.wire.framing import LENGTH_BYTES, frame
+from gossipsync.core.wire.liveness import Parting
 from gossipsync.core.wire.messages import (
     Credentials,
     Presences,
@@ -39,6 +40,8 @@ def acquaint(drivers: Sequence[Driver]) -> None:
     frames = [
         frame(encode_message(Credentials(tuple(d.identity.credential for d in drivers)))),
         *(frame(encode_message(Presences(share))) for share in _shares(words)),
+        # A link that broke without a word would have its other end dialled at once.
+        frame(encode_message(Parting())),
     ]
     for driver in drivers:
         peer = driver.peer

@@ -308,8 +308,8 @@ class Driver:
             if not is_settled and self.waits:
                 self.waits = [wait for wait in self.waits if not wait(peer)]
         self._arm()
-        # A vector also moves when own writes are sealed, which nobody is told of.
-        digest = peer.digest
+        # A vector also moves when own writes are sealed, and when lines of ended epochs are taken over: nobody is told of either.
+        digest = peer.digest + peer.covered
         if has_changed or digest != self._digest:
             self._digest = digest
             self.watcher.changed(self)

@@ -49,7 +49,7 @@ class Ledger:
     def held_by(self, peer: Peer) -> list[Entry]:
         """Entries that a peer's vector claims, and its own that are not sealed yet; remembered while nothing changes."""
         own = peer.origin
-        state = (own, peer.digest, len(self.entries))
+        state = (own, peer.digest, peer.covered, len(self.entries))
         if self._held[0] != state:
             vector = peer.vector()
             held = [

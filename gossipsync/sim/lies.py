@@ -26,6 +26,7 @@ from gossipsync.core.wire.messages import (
     Want,
     WireLine,
 )
+from gossipsync.core.wire.reconciling import StateSum
 from gossipsync.sim.randomness import Randomness
 
 _MANY = 1 << 40
@@ -41,7 +42,10 @@ def boast(message: Message, randomness: Randomness) -> Message:
     """The same message with more in it than is true, or less, or other."""
     match message:
         case Digest():
-            return evolve(message, sum=_bytes(randomness, 16), base=_bytes(randomness, 16))
+            covered = randomness.pick((message.covered, _bytes(randomness, 8)))
+            return evolve(
+                message, sum=_bytes(randomness, 16), base=_bytes(randomness, 16), covered=covered
+            )
         case Compare() if randomness.chance(0.3):
             return Equal(message.exchange, 0)  # "nothing for you here"
         case Compare():
@@ -56,7 +60,15 @@ def boast(message: Message, randomness: Randomness) -> Message:
                 is_cut=randomness.chance(0.5),
             )
         case Equal():
-            return evolve(message, wall_ms=message.wall_ms + randomness.pick((0, 3_600_000)))
+            return evolve(
+                message,
+                wall_ms=message.wall_ms + randomness.pick((0, 3_600_000)),
+                covered=randomness.pick((message.covered, _bytes(randomness, 8))),
+            )
+        case Delta():
+            return evolve(message, is_trimmed=randomness.chance(0.5))
+        case StateSum():
+            return evolve(message, total=_bytes(randomness, 8))
         case Stored():
             lines = ((bucket, origin, _MANY) for bucket, origin, _ in message.lines)
             more = ((bucket, origin, index + 1) for bucket, origin, index in message.lines)

@@ -20,6 +20,8 @@ from attrs import define, evolve, field, frozen
 
 from gossipsync.core import LinkPeer
 from gossipsync.core.model.ids import LinkId
+from gossipsync.core.wire.framing import LENGTH_BYTES
+from gossipsync.core.wire.messages import Digest, encode_message
 from gossipsync.sim.latency import Latency
 from gossipsync.sim.world import World
 
@@ -29,9 +31,8 @@ DIAL_PATIENCE_S: Final = 3.0
 """How long somebody waits for an answer to a dial."""
 RETRANSMISSION_S: Final = 0.2
 """The least time after which TCP sends again (RFC 6298 as Linux has it)."""
-_ARRAY_OF_FIVE_AND_TYPE_1: Final = b"\x85\x01"
-"""How the payload of a digest begins; see core.wire.messages."""
-_HEADER_BYTES: Final = 4
+_DIGEST_BEGINS: Final = encode_message(Digest(0, b"", b"", 0))[:2]
+"""How the payload of every digest begins: an array of so many parts, the first of them its type."""
 
 
 @frozen
@@ -279,4 +280,4 @@ class Network:
 
 
 def _opens_exchange(data: bytes) -> bool:
-    return data[_HEADER_BYTES : _HEADER_BYTES + 2] == _ARRAY_OF_FIVE_AND_TYPE_1
+    return data.startswith(_DIGEST_BEGINS, LENGTH_BYTES)

@@ -1,6 +1,7 @@
 """What can be seen of a run from outside: who has what by when, and how the bytes add up.
 
-Peers are compared by digest: equal digests, equal version vectors. How many there are of each is kept as peers change, so asking
+Peers are compared by digest: equal digests, equal version vectors; from the moment on when somebody takes the lines of an ended epoch
+out of its digest, by the vectors themselves, since not all do so at once. How many there are of each is kept as peers change, so asking
 whether all are equal costs nothing. What rogues signed is left out: it is theirs to spoil. Invariant: only peers that run and
 are honest are counted.
 """
@@ -20,6 +21,7 @@ from gossipsync.sim.world import World
 
 Listener = Callable[[Driver], None]
 Witness = Callable[[Driver, Event], None]
+_NOTHING_COVERED = bytes(8)
 
 
 class Observer:
@@ -35,6 +37,10 @@ class Observer:
         self.rogues: set[PeerId] = set()
         self._world = world
         self._digests: dict[int, bytes] = {}
+        self._drivers: dict[int, Driver] = {}
+        """Those counted."""
+        self._has_covered = False
+        """Has anybody a line that is not in its digest?"""
         self._counts: Counter[bytes] = Counter()
 
     def __len__(self) -> int:
@@ -48,6 +54,7 @@ class Observer:
     def gone(self, driver: Driver) -> None:
         """A peer has stopped."""
         digest = self._digests.pop(driver.number, None)
+        self._drivers.pop(driver.number, None)
         self.changed_s.pop(driver.number, None)
         if digest is not None:
             self._take_out(digest)
@@ -74,12 +81,19 @@ class Observer:
         return {key: index for key, index in vector.items() if peer_of(key[1]) not in self.rogues}
 
     def _digest_of(self, peer: Peer) -> bytes:
-        if not self.rogues:
+        if not self.rogues and not self._has_covered:
             return peer.digest
         return sha256(repr(sorted(self.vector_of(peer).items())).encode()).digest()
 
     def _note(self, driver: Driver) -> None:
         assert driver.peer is not None, "only a running peer is counted"
+        self._drivers[driver.number] = driver
+        if not self._has_covered and driver.peer.covered != _NOTHING_COVERED:
+            self._has_covered = True
+            changed_s = dict(self.changed_s)
+            for other in list(self._drivers.values()):
+                self._note(other)
+            self.changed_s.update(changed_s)
         digest = self._digest_of(driver.peer)
         former = self._digests.get(driver.number)
         if digest == former:

@@ -22,6 +22,7 @@ STARTS: Final = ("warm", "cold")
 MIXED_ACKS: Final = "mixed"
 """Each write draws its own level."""
 _SHARES: Final = ("loss", "drops", "duplicates", "reorders", "rogues")
+_LONGEST_S: Final = 366 * 86_400
 _PATIENCE_ROUNDS: Final = 200
 """Rounds after the last write and the last fault, after which a world that has not converged is given up."""
 
@@ -71,6 +72,12 @@ class Options:
     """Milliseconds by which clocks are off, at most, either way."""
     clock_steps: float = 0.0
     """Share of peers whose clock is set anew a minute, anywhere within `skew`."""
+    max_skew: float = 60.0
+    """How far ahead a stamp may be; what is further waits."""
+    horizon: float = 3600.0
+    """The longest absence after which a peer returns with its data: so long, and twice `max_skew`, deletes are remembered."""
+    trim_after: float = 60.0
+    """How long what has lost stays in its bundle."""
     budget: int | None = None
     """Bytes a delta."""
     ordering: str = "mixed"
@@ -162,6 +169,10 @@ class Options:
             faults.append(f"--jitter is a share from 0 to below 1, not {self.jitter}")
         if self.until is not None and not self.until > 0:
             faults.append(f"--until is above 0 s, or `converged`, not {self.until}")
+        for name, least in (("max_skew", 0.001), ("horizon", 1), ("trim_after", 0)):
+            if not least <= getattr(self, name) <= _LONGEST_S:
+                shown = name.replace("_", "-")
+                faults.append(f"--{shown} is {least:g} s to a year, not {getattr(self, name)}")
         if self.warmup is not None and not 0 <= self.warmup <= 86_400:
             faults.append(f"--warmup is 0 s to a day, not {self.warmup}")
         for name in (

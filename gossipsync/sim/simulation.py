@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from attrs import evolve
+
 from gossipsync.core import Limits, PeerConfig
 from gossipsync.sim.acquaintance import acquaint
 from gossipsync.sim.clocks import Clock
@@ -83,9 +85,9 @@ class Simulation:
         options = self.options
         is_open = options.membership == "on"
         full_mesh, view = (12, None) if options.push or is_open else (0, 0)
-        limits = Limits()
+        limits = Limits(trim_after_s=options.trim_after)
         if options.budget is not None:
-            limits = Limits(delta_bytes=options.budget)
+            limits = evolve(limits, delta_bytes=options.budget)
         return PeerConfig(
             network=self.authority.network,
             name=f"peer-{number}",
@@ -93,6 +95,8 @@ class Simulation:
             seeds=tuple(map(_address, range(min(_SEEDS, options.peers)))) if is_open else (),
             gossip_interval_s=options.interval,
             fanout=options.fanout,
+            max_skew_ms=round(1000 * options.max_skew),
+            horizon_ms=round(1000 * options.horizon),
             push=options.push,
             round_jitter=options.jitter,
             full_mesh=full_mesh,
@@ -117,6 +121,9 @@ class Simulation:
                 self.roster.add(driver.identity.peer, driver.address)
         if self.options.membership == "on" and self.options.start == "warm":
             acquaint(self.drivers)
+            for driver in self.drivers:
+                # Known and not there yet would be down: the mesh would begin with everybody suspected.
+                self.network.listen(driver.address, driver)
         for driver in self.drivers:
             is_stepwise = self.options.membership == "on"
             self.world.after(

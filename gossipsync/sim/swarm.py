@@ -16,6 +16,10 @@ from gossipsync.sim.result import Result
 from gossipsync.sim.run import run
 
 _WORKLOADS: Final = ("burst", "poisson", "sessions", "hot", "counters")
+_SHORT: Final = 20.0
+"""A horizon, in seconds, that many worlds outlive: their deletes are forgotten, and lines of ended epochs leave the digest."""
+_AGE_S: Final = 90.0
+"""How long some of them go on after all has come to rest."""
 
 
 def drawn(seed: int) -> Options:
@@ -68,10 +72,20 @@ def drawn(seed: int) -> Options:
         start=randomness.pick(("warm", "cold")),
         quiet=quiet,
     )
-    return world.replaced(
+    world = world.replaced(
         cuts=maybe(0.4, 0.5, 10),
         ack=randomness.pick(("self", "1", "majority", "all", "mixed", "mixed")),
-    ).check()
+    )
+    # Any two clocks stay within `max_skew` of each other, so that none has to wait for the other's stamps to come of age.
+    horizon = randomness.pick((_SHORT, 60.0, 3600.0))
+    world = world.replaced(
+        horizon=horizon,
+        trim_after=randomness.pick((60.0, 2.0, 0.2)),
+        max_skew=randomness.pick((60.0, 1 + round(2.1 * skew / 1000, 3))),
+    )
+    if horizon == _SHORT and randomness.chance(0.5):
+        world = world.replaced(until=quiet + _AGE_S)
+    return world.check()
 
 
 def fly(first: int, last: int | None) -> Iterator[tuple[int, Result]]:

@@ -18,7 +18,7 @@ from gossipsync.core.replication import cells, views
 from gossipsync.core.replication.admission import Admission
 from gossipsync.core.replication.draft import NOTHING
 from gossipsync.core.replication.fetching import Fetcher
-from gossipsync.core.replication.lines import Line, LineTree
+from gossipsync.core.replication.logs import Log, LogBook
 from gossipsync.core.replication.replica import Replica
 from gossipsync.sim import checkers, run
 from gossipsync.sim.identities import Authority
@@ -33,12 +33,14 @@ def store_keeps_nothing(patch: pytest.MonkeyPatch) -> None:
 
 
 def lines_slip_back(patch: pytest.MonkeyPatch) -> None:
-    sound = LineTree.update
+    sound = LogBook.append
 
-    def update(self: LineTree, line: Line) -> None:
-        sound(self, line._replace(index=1) if line.index == 4 else line)
+    def append(self: LogBook, bundle: Any, sender: Any) -> Log:
+        log = sound(self, bundle, sender)
+        log.index = 1 if log.index == 4 else log.index
+        return log
 
-    patch.setattr(LineTree, "update", update)
+    patch.setattr(LogBook, "append", append)
 
 
 def entries_get_lost(patch: pytest.MonkeyPatch) -> None:
@@ -83,7 +85,7 @@ def early_bundles_without_limit(patch: pytest.MonkeyPatch) -> None:
             self._limits = named
 
     patch.setattr(Fetcher, "keep_early", keep_early)
-    patch.setattr("gossipsync.sim.simulation.Limits", lambda: Limits(reassembly_bytes=300))
+    patch.setattr("gossipsync.sim.simulation.Limits", lambda **_: Limits(reassembly_bytes=300))
 
 
 def clocks_ignore_others(patch: pytest.MonkeyPatch) -> None:

@@ -101,14 +101,14 @@ class Link:
     goals: dict[LineKey, int] = field(factory=dict)
     """How far its lines were when last compared, where ours were behind."""
     was_compared: bool = False
-    is_reconciling: bool = False
-    """Is it asked for its state? Then it stays open, transient or not."""
     covered: bytes = b""
     """What stands for the lines that it remembers of ended epochs."""
     probed: bytes | None = None
     """What stood for these when we last asked for them."""
     offset_ms: int | None = None
     """Its clock minus ours."""
+    reconciled_s: float = float("-inf")
+    """When it was last asked for its state, or asked for ours, or answered: for a while then it stays open, transient or not."""
     token_asked_s: float = float("-inf")
     """When we last compared with it because somebody waited for a token."""
     _watched: tuple[int, float, int] | None = None

@@ -123,7 +123,7 @@ class Disputes:
         peer, epoch = peer_of(origin), epoch_of(origin)
         if peer == ctx.peer_id:
             return epoch < epoch_of(ctx.origin)
-        link = ctx.by_peer.get(peer)
+        link = ctx.by_peer.get(peer) if ctx.directory is None else None
         if link is not None:
             return link.epoch > epoch
         if ctx.logs.newest_epoch(peer) > epoch:

@@ -145,6 +145,11 @@ class Peer:
         """What stands for all that this peer has: equal digests, equal version vectors."""
         return self._ctx.logs.lines.digest()
 
+    @property
+    def covered(self) -> bytes:
+        """What stands for the lines of ended epochs, which have left the digest: 8 bytes, zeros for none."""
+        return self._keeper.covered_sum()
+
     def vector(self) -> dict[LineKey, int]:
         """(bucket, origin) -> last bundle whose entries are in the state, of every log, those of ended epochs included."""
         return {log.key: log.index for log in self._ctx.logs.logs() if log.index}

@@ -116,6 +116,7 @@ class Receiving:
                 self._ctx.hang_up(link, "duplicate")
 
     def _reconcile(self, link: Link, message: Reconciling) -> None:
+        link.reconciled_s = self._ctx.now.mono_s
         match message:
             case Heads():
                 self._parts.answers.on_heads(link, message)

@@ -151,7 +151,6 @@ class Reconciler:
             link = ctx.links.get(link_id)
             if link is None or link.is_closing:
                 continue
-            link.is_reconciling = True
             self._number += 1
             self._run = run = _Run(
                 self._number,
@@ -181,7 +180,6 @@ class Reconciler:
         link = self._ctx.links.get(self._run.link)
         if link is not None:
             link.probed = None
-            link.is_reconciling = False
         self._ctx.counters[counter] += 1
         self._run = None
 
@@ -204,6 +202,7 @@ class Reconciler:
         self, link: Link, run: _Run, step: str, message: Heads | Survey | Fetch | Dump | Doubt
     ) -> None:
         run.step, run.asked_s = step, self._ctx.now.mono_s
+        link.reconciled_s = run.asked_s
         self._ctx.send(link, message)
 
     def _go_on(self, link: Link, run: _Run) -> None:
@@ -454,7 +453,6 @@ class Reconciler:
             self.next_run()
             return
         self._run = None
-        link.is_reconciling = False
         for key, part in run.heads.items():
             log = ctx.logs.find(key)
             is_ahead = log is None or (log.forked is None and log.index < part.header.index)

@@ -34,6 +34,8 @@ _REACH_AT_ONCE: Final = 16
 """Dials for one write's acks, or one token, at a time: each is a TLS handshake at both ends."""
 _SURPLUS_S: Final = 2.0
 """Intervals that a transient link lives."""
+_RECONCILING_S: Final = 10.0
+"""How long a reconciliation may be silent: whoever asks and whoever answers may have opened the link, and either keeps it so long."""
 _SILENT_S: Final = 10.0
 """Intervals (at least as many seconds) after which a silent link is asked whether it lives."""
 _STEP_MS: Final = 1000
@@ -150,7 +152,8 @@ class Rounds:
                 self._exchanges.start(link)
 
     def _is_done(self, link: Link) -> bool:
-        return link.is_transient and not link.exchanges and not link.is_reconciling
+        is_asked = self._ctx.now.mono_s - link.reconciled_s < _RECONCILING_S
+        return link.is_transient and not link.exchanges and not is_asked
 
     def _is_surplus(self, link: Link) -> bool:
         old = self._ctx.now.mono_s - link.opened_s > _SURPLUS_S * self._ctx.config.gossip_interval_s

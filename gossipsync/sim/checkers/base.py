@@ -57,6 +57,11 @@ class Checker:
         """Entries of the ledger that a peer's vector claims, and its own that are not sealed yet."""
         return self.simulation.ledger.held_by(peer)
 
+    def may_be_ahead(self, driver: Driver, peer: Peer) -> bool:
+        """May its state hold more than its vector claims? Reconciling brings cells first, and the lines when all have come."""
+        asked = ("sent_fetch_bytes", "sent_dump_bytes")
+        return any(driver.former_traffic[name] or peer.traffic.get(name) for name in asked)
+
     def honest(self) -> Iterator[tuple[Driver, Peer]]:
         """Every honest peer that runs."""
         for driver in self.simulation.honest():

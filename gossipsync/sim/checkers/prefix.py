@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gossipsync.core import Peer
+from gossipsync.core.model.hlc import hlc_ms
 from gossipsync.core.replication.cells import STAMP, TOMBSTONE, cells_in, rank
 from gossipsync.sim.checkers.base import Checker
 from gossipsync.sim.driver import Driver
@@ -13,15 +14,20 @@ class Prefix(Checker):
     """Every entry at or below a line is in the state, or lost to something that is."""
 
     name = "prefix"
+    _newest_ms = 0
+    """The latest that any clock ever showed."""
 
     def changed(self, driver: Driver, peer: Peer) -> None:
         """Look at the newest entry of each key that the vector claims: a key that knows that one knows all before it."""
+        self._newest_ms = max(driver.newest_ms for driver in self.simulation.drivers)
         newest_of: dict[tuple[str, str], Entry] = {}
         for entry in self.entries_held(peer):
             known = newest_of.get((entry.bucket, entry.key))
             if known is None or entry.written.hlc > known.written.hlc:
                 newest_of[entry.bucket, entry.key] = entry
         for (bucket, key), entry in newest_of.items():
+            if self._may_be_forgotten(entry):
+                continue
             replica = peer.replicas.get(bucket)
             group = None if replica is None else replica.group(key)
             newest = 0
@@ -37,6 +43,13 @@ class Prefix(Checker):
                 return
 
     looked = changed
+
+    def _may_be_forgotten(self, entry: Entry) -> bool:
+        """Is it a delete, or has it expired, so long ago by anybody's clock that its shadow may be gone?"""
+        options = self.simulation.options
+        ended_ms = hlc_ms(entry.written.hlc) if entry.op == "delete" else entry.expires_ms
+        grace_ms = 1000 * (options.horizon + 2 * options.max_skew)
+        return ended_ms is not None and ended_ms + grace_ms <= self._newest_ms
 
     def finished(self) -> None:
         """Everybody once more."""
