@@ -31,6 +31,9 @@ IMPOSSIBLE: list[tuple[dict[str, object], str]] = [
     ({"cuts": 61.0}, "--cuts"),
     ({"ack": "most"}, "--ack"),
     ({"ack": "-1"}, "--ack"),
+    ({"horizon": 0.5}, "--horizon"),
+    ({"max_skew": 0.0}, "--max-skew"),
+    ({"trim_after": -1.0}, "--trim-after"),
     ({"seed": -1}, "--seed"),
 ]
 

@@ -52,4 +52,7 @@ def test_the_swarm_draws_every_kind_of_fault() -> None:
         "counters",
     }
     assert {world.membership for world in worlds} == {"on", "off"}
+    assert {world.horizon for world in worlds} == {20.0, 60.0, 3600.0}
+    assert {world.trim_after for world in worlds} == {60.0, 2.0, 0.2}
+    assert any(world.until for world in worlds), "some outlive their horizon"
     assert {world.ack for world in worlds} == {"self", "1", "majority", "all", "mixed"}
