@@ -81,7 +81,9 @@ class Forger:
         if not logs:
             return None
         log = self._randomness.pick(tuple(logs))
-        data = store.piece(*log, 1 + self._randomness.below((logs[log].last + 1) // 2))
+        # Of a log whose line has not moved yet there may be pieces, taken over by themselves.
+        half = max(1, (logs[log].last + 1) // 2)
+        data = store.piece(*log, 1 + self._randomness.below(half))
         if data is None:
             return None
         return (

@@ -10,6 +10,7 @@ ONCE_FAILED: dict[int, str] = {
     7: "links were dropped as surplus in the middle of reconciliations, none of which ever ended",
     13: "two peers that knew each other before the start: the dials of then were never answered",
     36: "the same",
+    39: "a rogue whose store held cells of a log, and no line of it, drew from nothing for ever",
     48: "an expired session and a clock set back: the checker expected it to return",
     128: "a line of an ended epoch taken over from another, then asked for: a bundle that was never there",
     131: "cells that a reconciliation had brought before its line: the checker expected the line's",
