@@ -25,7 +25,7 @@ class Convergence(Checker):
                     f"only {equal} of {counted} peers have the same after the faults stopped"
                 )
             return
-        expected: dict[str, dict[str, str]] = {}
+        expected: dict[tuple[bytes, str], dict[str, str]] = {}
         # One moment for all, after what any clock has shown: expiries by different clocks differ rightly.
         wall_ms = max((driver.newest_ms for driver, _ in self.honest()), default=0)
         for driver, peer in self.honest():
@@ -34,7 +34,9 @@ class Convergence(Checker):
                 for name, replica in sorted(peer.replicas.items())
             }
             shown = {name: fingerprint for name, fingerprint in shown.items() if peer.vector()}
-            first = expected.setdefault(repr(sorted(peer.vector().items())), shown)
+            # The digest tells branches of forks apart, the vector shows lines that have left the digest.
+            state = (peer.digest, repr(sorted(peer.vector().items())))
+            first = expected.setdefault(state, shown)
             if shown != first:
                 self.violate(f"equal vectors, but {shown} is not {first}", driver)
                 return
