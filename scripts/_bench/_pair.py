@@ -102,6 +102,8 @@ class Wire:
         self.peers = (first[0], second[0])
         self.sent: Counter[str] = Counter()
         """Bytes on the wire, both ways, by kind of message."""
+        self.counts: Counter[str] = Counter()
+        """Messages, by their kind."""
         self.mono_s = 0.0
         self._queues: tuple[deque[bytes], deque[bytes]] = (deque(), deque())
         self.peers[0].handle_link_up(_LINK, link_peer(*second, is_dialer=True), now())
@@ -127,6 +129,7 @@ class Wire:
         for payload in payloads(sent):
             kind = type(decode_message(payload)).__name__
             self.sent[kind] += LENGTH_BYTES + len(payload)
+            self.counts[kind] += 1
         return bool(sent)
 
     def take(self, sender: int) -> list[bytes]:

@@ -39,11 +39,18 @@ from gossipsync.core.wire.reconciling import (
 _FEW: Final = 32
 """Cells of a range that are named one by one instead of summed up further."""
 _MANY: Final = 4096
-"""Cells of a bucket from which on its first answer goes two levels down, which saves a round trip."""
+_VERY_MANY: Final = 1 << 18
+"""Cells of a bucket, one of few asked about, from which on its first answer goes two levels down, or three: each saves a round trip."""
 _NEWEST: Final = 64
 """Lines of ended epochs told to whoever is not new: what he lacks has ended lately."""
 _COST_SHARE: Final = 8
 """Ranges, or rows, that cost us as much as one message."""
+_HASHED_SHARE: Final = 64
+"""Cells hashed that cost us as much as one message."""
+_HASHED_AT_ONCE: Final = 1 << 16
+"""Cells hashed for one question: a third of a second. Those beyond are not answered, and asked for again."""
+_GROWN: Final = 4
+"""How many times over a range whose cells were named may have grown until it is asked about again."""
 
 Place = tuple[str, Origin, int]
 
@@ -92,8 +99,12 @@ class Answers:
         names: list[WireNames] = []
         areas = [(bucket, prefix) for bucket, prefix, _ in message.areas] if ready else []
         if message.is_first and ready:
+            # Buckets that the asker may not know come first and are never cut: nobody could ask for them again.
             named = {bucket for bucket, _ in areas}
-            areas += [(bucket, b"") for bucket in ctx.replicas if bucket not in named]
+            unknown = [(bucket, b"") for bucket in ctx.replicas if bucket not in named]
+            areas = unknown + areas
+        else:
+            unknown = []
         cut_ms = min(message.cut_ms, ctx.cut_ms() + ctx.config.max_skew_ms)
         trees = {
             bucket: ctx.replicas[bucket].tree(ctx.now.wall_ms, cut_ms)
@@ -101,28 +112,36 @@ class Answers:
             if bucket in ctx.replicas
         }
         room = ctx.config.limits.delta_bytes
-        for bucket, prefix in areas:
+        for place, (bucket, prefix) in enumerate(areas):
+            if room < 0 and place >= max(1, len(unknown)):
+                break
             tree = trees.get(bucket)
             if tree is None or tree.count_at(prefix) <= _FEW or len(prefix) >= tree.depth:
                 found = [] if tree is None else ctx.replicas[bucket].found_in(prefix)
                 names.append((bucket, prefix, b"".join(one.hash for one in found)))
                 room -= len(names[-1][2]) + 16
             else:
-                sums.append((bucket, prefix, _sums_below(tree, prefix)))
+                is_large = len(areas) <= _FEW and tree.count_at(prefix) > _MANY
+                sums.append((bucket, prefix, _sums_below(tree, prefix, is_large=is_large)))
                 room -= len(sums[-1][2]) + 16
-            if room < 0:
-                break
         cut_ms = max([cut_ms, *(tree.cut_ms for tree in trees.values())])
         ctx.send(link, Findings(message.run, cut_ms, ready, tuple(sums), tuple(names)))
 
     def on_fetch(self, link: Link, message: Fetch) -> None:
         """Cells by their hashes, with proofs."""
-        if not self._may_ask(link, sum(len(packed) // 8 for _, _, packed in message.names)):
+        if not self._may_ask(
+            link, sum(1 + len(packed) // 8 for _, _, packed in message.names) // 2
+        ):
             return
         wanted: dict[Place, set[tuple[str, Slot]]] = {}
+        asked: dict[tuple[str, bytes], set[bytes]] = {}
         for bucket, prefix, packed in message.names:
-            names = set(hashes_in(packed))
-            for one in self._found(bucket, prefix):
+            asked.setdefault((bucket, prefix), set()).update(hashes_in(packed))
+        room = _HASHED_AT_ONCE
+        for (bucket, prefix), names in asked.items():
+            found = self._named(link, bucket, prefix, room)
+            room -= len(found)
+            for one in found:
                 if one.hash in names:
                     place = (bucket, one.cell[ORIGIN], one.cell[INDEX])
                     wanted.setdefault(place, set()).add((one.key, one.cell[SLOT]))
@@ -141,12 +160,20 @@ class Answers:
 
     def on_doubt(self, link: Link, message: Doubt) -> None:
         """Which of another's cells we have had and have no more."""
-        if not self._may_ask(link, sum(len(packed) // 56 for _, _, packed in message.rows)):
+        rows = sum(1 + len(packed) // 56 for _, _, packed in message.rows)
+        if not self._may_ask(link, rows // 2):
             return
         verdicts: list[bool] = []
         logs, ours = self._ctx.logs, self._ctx.origin
+        room = _HASHED_AT_ONCE
         for bucket, prefix, packed in message.rows:
-            found = self._found(bucket, prefix)
+            if not self._is_named(bucket, prefix):
+                verdicts += [False] * len(doubt_rows(packed))
+                continue
+            found = self._named(link, bucket, prefix, room)
+            room -= len(found)
+            if room < 0:
+                break
             held = {one.hash for one in found}
             stored = self._commits.stored((bucket, ours))
             # What beat it here may still be lost with us.
@@ -181,6 +208,22 @@ class Answers:
             return []
         replica.tree(self._ctx.now.wall_ms, 0)
         return replica.found_in(prefix)
+
+    def _is_named(self, bucket: str, prefix: bytes) -> bool:
+        """Would a survey of this range name its cells one by one? Else only who wants to make us work asks for them."""
+        replica = self._ctx.replicas.get(bucket)
+        if replica is None:
+            return True
+        tree = replica.tree(self._ctx.now.wall_ms, 0)
+        return len(prefix) >= tree.depth or tree.count_at(prefix) <= _GROWN * _FEW
+
+    def _named(self, link: Link, bucket: str, prefix: bytes, room: int) -> list[Found]:
+        """The cells of a range, at the asker's cost; none where there is no room for more."""
+        if room < 0 or not self._is_named(bucket, prefix):
+            return []
+        found = self._found(bucket, prefix)
+        link.allowance -= len(found) / _HASHED_SHARE
+        return found
 
     def _part(self, place: Place, slots: set[tuple[str, Slot]]) -> bytes | None:
         bucket, origin, index = place
@@ -228,10 +271,10 @@ class Answers:
         self._ctx.send(link, Parts(run, is_cut, tuple(chosen)))
 
 
-def _sums_below(tree: CellTree, prefix: bytes) -> bytes:
-    levels = (
-        2 if not prefix and tree.count_at(prefix) > _MANY else 1
-    )  # never below the tree's depth
+def _sums_below(tree: CellTree, prefix: bytes, *, is_large: bool) -> bytes:
+    levels = 1
+    if not prefix and is_large:
+        levels = 3 if tree.count_at(prefix) > _VERY_MANY else 2
     prefixes = [prefix]
     for _ in range(levels):
         prefixes = [upper + bytes((nibble,)) for upper in prefixes for nibble in range(16)]

@@ -45,6 +45,8 @@ from gossipsync.core.wire.reconciling import (
 
 _PATIENCE_S: Final = 10.0
 """How long one question may stay unanswered."""
+_BARREN_S: Final = 120.0
+"""How long a run may go on that brings nothing: others wait for their turn."""
 _FEW_SHARE: Final = 4
 """Who holds less than one in so many bundles of what the other has begins with a dump."""
 _CLAIMS_AT_ONCE: Final = 256
@@ -77,6 +79,8 @@ class _Run:
     """Have we been out of touch for longer than the horizon?"""
     lines: list[LineKey] = field(factory=list)
     asked_s: float = 0.0
+    useful_s: float = 0.0
+    """When it last brought anything."""
     step: str = ""
     waits_for: list[LineKey] = field(factory=list)
     heads: dict[LineKey, AdmittedPiece] = field(factory=dict)
@@ -84,9 +88,15 @@ class _Run:
     bad: set[LineKey] = field(factory=set)
     """Lines that cannot be completed, since something of them was refused."""
     is_sound: bool = True
-    wants_dump: bool = False
+    theirs: dict[LineKey, int] = field(factory=dict)
+    """How far the other said that its lines go, where that is further than ours."""
+    wants_dump: bool | None = None
+    is_stuck: bool = False
+    """Did a dump go back to where it had been?"""
     dumped: tuple[str, bytes, int] | None = None
     was_surveyed: bool = False
+    is_first: bool = False
+    """Is the first survey under way, which is about buckets that we do not know, too?"""
     todo: dict[Area, None] = field(factory=dict)
     surveys: dict[Area, int] = field(factory=dict)
     asked: set[tuple[Area, bytes]] = field(factory=set)
@@ -134,13 +144,19 @@ class Reconciler:
     def expire(self) -> None:
         """Give up a run whose last question was not answered in time."""
         run = self._run
-        if run is not None and self._ctx.now.mono_s - run.asked_s > _PATIENCE_S:
+        if run is None:
+            return
+        now_s = self._ctx.now.mono_s
+        if now_s - run.asked_s > _PATIENCE_S or now_s - run.useful_s > _BARREN_S:
             self._give_up("reconcile-late")
             self.next_run()
 
     def next_deadline(self) -> float | None:
         """When a question will be late."""
-        return None if self._run is None else self._run.asked_s + _PATIENCE_S + 0.001
+        run = self._run
+        if run is None:
+            return None
+        return min(run.asked_s + _PATIENCE_S, run.useful_s + _BARREN_S) + 0.001
 
     def next_run(self) -> None:
         """Begin with the next member that is needed, if no run is under way."""
@@ -159,20 +175,37 @@ class Reconciler:
                 not self._standing.is_established,
                 self._disputes.is_back,
             )
-            wants_all = run.is_joining or run.is_back
-            probe = Heads(run.number, (), self._keeper.covered_sum(), wants_all)
-            self._ask(link, run, "covered", probe)
+            run.useful_s = ctx.now.mono_s
+            if need is Need.FULL:
+                self._begin(link, run)
+            else:
+                self._ask(link, run, "covered", self._heads(run))
 
     def _begin(self, link: Link, run: _Run) -> None:
-        """What a probe did not settle: ask for everything."""
-        logs, fetcher = self._ctx.logs, self._ctx.fetcher
-        run.lines = fetcher.lines_of(link.id)
-        held = sum(log.index for log in logs.logs())
-        theirs = sum(fetcher.index_at(link.id, key) - logs.index(key) for key in run.lines)
-        theirs += sum(index - logs.index(key) for key, index, _ in run.covered)
-        run.wants_dump = run.need is not Need.REPAIR and held * _FEW_SHARE < theirs
+        """Ask for everything, which a probe may have shown to be needed."""
+        run.lines = self._ctx.fetcher.lines_of(link.id)
+        run.theirs = {key: self._ctx.fetcher.index_at(link.id, key) for key in run.lines}
         self._ctx.counters["reconciliations"] += 1
-        self._go_on(link, run)
+        if run.need is Need.FULL:
+            self._ask(link, run, "heads", self._heads(run))
+        else:
+            self._go_on(link, run)
+
+    def _heads(self, run: _Run, *, is_more: bool = False) -> Heads:
+        """Asks for the next lines' proofs; the first, for covered lines, too."""
+        rows = self._ctx.config.limits.survey_rows
+        run.waits_for, run.lines = run.lines[:rows], run.lines[rows:]
+        if is_more:
+            return Heads(run.number, tuple(run.waits_for))
+        wants_all = run.is_joining or run.is_back
+        return Heads(run.number, tuple(run.waits_for), self._keeper.covered_sum(), wants_all)
+
+    def _lacks_much(self, run: _Run) -> bool:
+        logs = self._ctx.logs
+        held = sum(log.index for log in logs.logs())
+        theirs = sum(index - logs.index(key) for key, index in run.theirs.items())
+        theirs += sum(index - logs.index(key) for key, index, _ in run.covered)
+        return run.need is not Need.REPAIR and held * _FEW_SHARE < theirs
 
     def _give_up(self, counter: str) -> None:
         """This run comes to nothing; the next exchange on its link may ask for another."""
@@ -209,15 +242,15 @@ class Reconciler:
         """The next question, or the end."""
         rows = self._ctx.config.limits.survey_rows
         if run.lines:
-            run.waits_for, run.lines = run.lines[:rows], run.lines[rows:]
-            self._ask(link, run, "heads", Heads(run.number, tuple(run.waits_for)))
-        elif run.wants_dump:
+            self._ask(link, run, "heads", self._heads(run, is_more=True))
+        elif run.wants_dump or (run.wants_dump is None and self._lacks_much(run)):
             self._ask(link, run, "dump", Dump(run.number, run.dumped))
         elif not run.was_surveyed:
-            run.was_surveyed = True
+            run.was_surveyed = run.is_first = True
             areas = tuple(
                 (name, b"", self._tree(name).count_at(b"")) for name in self._ctx.replicas
             )
+            run.todo = {(name, b""): None for name in self._ctx.replicas}
             self._ask(link, run, "survey", Survey(run.number, self._ctx.cut_ms(), True, areas))
         elif run.todo:
             areas = tuple(
@@ -304,11 +337,12 @@ class Reconciler:
             self._take(link, run, data)
         if run.step == "heads":
             if message.is_cut and message.pieces:
-                run.lines = [
+                run.lines += [
                     key for key in run.waits_for if key not in run.heads and key not in run.bad
                 ]
         elif run.step == "dump":
-            run.wants_dump = message.is_cut and bool(message.pieces)
+            # Where a dump stops, the survey goes on.
+            run.wants_dump = message.is_cut and bool(message.pieces) and not run.is_stuck
         else:
             self._fetched(run, is_cut=message.is_cut and bool(message.pieces))
         self._go_on(link, run)
@@ -327,12 +361,18 @@ class Reconciler:
         if run.step == "heads":
             run.heads[key] = part
             return
-        run.dumped = (*key, header.index)
+        place = (*key, header.index)
+        if run.step == "dump":
+            if run.dumped is not None and place <= run.dumped:
+                run.is_stuck = True
+                return
+            run.dumped = place
         if run.step == "fetch":
             tree = self._tree(key[0]) if key[0] in ctx.replicas else CellTree(key[0], 0)
             run.came.update(name for _, cell in part.cells for name in tree.names_of(cell))
         wants = self._wants(link, run, part)
         if self._ingest.join(part, wants):
+            run.useful_s = ctx.now.mono_s
             left = pruned(part.piece, header.origin, header.index, ctx.replicas[key[0]].holds)
             if left is not None:
                 self._keeper.put(header, left)
@@ -367,7 +407,7 @@ class Reconciler:
                 run.missing[area] -= held
                 if run.missing[area]:
                     continue
-            else:
+            elif not run.missing[area] <= run.came:
                 run.todo[area] = None
             del run.missing[area]
 
@@ -383,16 +423,28 @@ class Reconciler:
             return
         before = len(run.todo)
         for bucket, prefix, sums in message.sums:
-            run.todo.pop((bucket, prefix), None)
-            self._compare_sums(run, bucket, prefix, hashes_in(sums))
+            if self._was_asked(run, (bucket, prefix)):
+                self._compare_sums(run, bucket, prefix, hashes_in(sums))
         for bucket, prefix, hashes in message.names:
-            run.todo.pop((bucket, prefix), None)
-            self._compare_names(run, (bucket, prefix), set(hashes_in(hashes)))
+            if self._was_asked(run, (bucket, prefix)):
+                self._compare_names(run, (bucket, prefix), set(hashes_in(hashes)))
+        run.is_first = False
         answered = len(message.sums) + len(message.names)
         if len(run.asked) > self._ctx.config.limits.run_cells or (before and not answered):
             self._give_up("reconcile-cut")
             return
         self._go_on(link, run)
+
+    def _was_asked(self, run: _Run, area: Area) -> bool:
+        """Each range that was asked about is answered once; the first survey is about whatever buckets there are, too."""
+        if run.todo.pop(area, 0) is None:
+            return True
+        is_new = area[1] == b"" and area not in run.surveys
+        if not run.is_first or not is_new or len(run.surveys) >= self._ctx.config.limits.buckets:
+            self._ctx.counters[Reason.UNSOLICITED] += 1
+            return False
+        run.surveys[area] = 1
+        return True
 
     def _compare_sums(self, run: _Run, bucket: str, prefix: bytes, sums: list[bytes]) -> None:
         replica = self._ctx.replicas.get(bucket)

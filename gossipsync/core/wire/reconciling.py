@@ -27,11 +27,12 @@ NOTE_BYTES: Final = 40
 _INDEX_BYTES: Final = 8
 _DOUBT_BYTES: Final = ORIGIN_BYTES + _INDEX_BYTES + SUM_BYTES
 _MAX_PREFIX: Final = 4
+_LEVELS: Final = {SUM_BYTES * 16**levels: levels for levels in (1, 2, 3)}
 
 WireArea = tuple[str, bytes, int]
 """(bucket, prefix, cells that the asker has there)."""
 WireSums = tuple[str, bytes, bytes]
-"""(bucket, prefix, sums of the ranges one or two levels below, in order)."""
+"""(bucket, prefix, sums of the ranges one to three levels below, in order)."""
 WireNames = tuple[str, bytes, bytes]
 """(bucket, prefix, hashes of cells)."""
 WireDoubts = tuple[str, bytes, bytes]
@@ -184,7 +185,7 @@ def parse_reconciling(parts: tuple[object, ...]) -> Reconciling:
                 count(run),
                 count(cut_ms),
                 is_ready,
-                _packed(sums, SUM_BYTES),
+                _sums(sums),
                 _packed(names, SUM_BYTES),
             )
         case (33, int(run), tuple(groups)):
@@ -250,6 +251,16 @@ def _packed(groups: tuple[object, ...], width: int) -> tuple[tuple[str, bytes, b
             raise strict.MalformedError("not rows of a range")
         rows.append((bucket, spanned_prefix(prefix, _MAX_PREFIX), packed))
     return tuple(rows)
+
+
+def _sums(groups: tuple[object, ...]) -> tuple[WireSums, ...]:
+    """Of all ranges one to three levels below each."""
+    rows = _packed(groups, SUM_BYTES)
+    for _, prefix, packed in rows:
+        levels = _LEVELS.get(len(packed))
+        if levels is None or len(prefix) + levels > _MAX_PREFIX:
+            raise strict.MalformedError("not the sums of all ranges below one")
+    return rows
 
 
 def _covered(groups: tuple[object, ...]) -> tuple[WireCovered, ...]:
