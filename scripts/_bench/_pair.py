@@ -137,10 +137,10 @@ class Wire:
         queue = self._queues[1 - sender]
         return [queue.popleft() for _ in range(len(queue))]
 
-    def exchange(self) -> Counter[str]:
-        """One exchange, asked for by the first; the bytes it took, both ways."""
+    def exchange(self, asker: int = 0) -> Counter[str]:
+        """One exchange, asked for by one of both; the bytes it took, both ways."""
         self.mono_s += 1.0
         self.sent.clear()
-        self.peers[0].request_exchange(now(self.mono_s))
+        self.peers[asker].request_exchange(now(self.mono_s))
         self.carry()
         return Counter(self.sent)
