@@ -10,7 +10,6 @@ old. A run dies with its link. What a cell is worth that our line covers already
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import IntEnum
 from itertools import islice
 from typing import Final
 
@@ -20,6 +19,7 @@ from gossipsync.core._peer.commits import Commits
 from gossipsync.core._peer.context import Context, Link
 from gossipsync.core._peer.disputes import Disputes
 from gossipsync.core._peer.ingest import Ingest
+from gossipsync.core._peer.runs import Area, Need, Run
 from gossipsync.core._peer.standing import Standing
 from gossipsync.core.model.ids import LinkId, Origin
 from gossipsync.core.model.reasons import Reason
@@ -53,60 +53,6 @@ _CLAIMS_AT_ONCE: Final = 256
 _TWICE: Final = 2
 """Surveys of one range in one run: what had been overwritten when it was asked for shows in the second."""
 
-Area = tuple[str, bytes]
-
-
-class Need(IntEnum):
-    """Why a member is asked; a greater need includes the lesser ones."""
-
-    PROBE = 0
-    """What do you remember of ended epochs? Only if that is more than we do, the run goes on."""
-    REPAIR = 1
-    """Our states differ though our vectors are equal."""
-    FULL = 2
-    """Your logs do not give what we lack."""
-
-
-@define(eq=False)
-class _Run:
-    """One reconciliation under way."""
-
-    number: int
-    link: LinkId
-    need: Need
-    is_joining: bool
-    is_back: bool
-    """Have we been out of touch for longer than the horizon?"""
-    lines: list[LineKey] = field(factory=list)
-    asked_s: float = 0.0
-    useful_s: float = 0.0
-    """When it last brought anything."""
-    step: str = ""
-    waits_for: list[LineKey] = field(factory=list)
-    heads: dict[LineKey, AdmittedPiece] = field(factory=dict)
-    covered: list[tuple[LineKey, int, bytes]] = field(factory=list)
-    bad: set[LineKey] = field(factory=set)
-    """Lines that cannot be completed, since something of them was refused."""
-    is_sound: bool = True
-    theirs: dict[LineKey, int] = field(factory=dict)
-    """How far the other said that its lines go, where that is further than ours."""
-    wants_dump: bool | None = None
-    is_stuck: bool = False
-    """Did a dump go back to where it had been?"""
-    dumped: tuple[str, bytes, int] | None = None
-    was_surveyed: bool = False
-    is_first: bool = False
-    """Is the first survey under way, which is about buckets that we do not know, too?"""
-    todo: dict[Area, None] = field(factory=dict)
-    surveys: dict[Area, int] = field(factory=dict)
-    asked: set[tuple[Area, bytes]] = field(factory=set)
-    came: set[bytes] = field(factory=set)
-    """Names of the cells that were given to us, whether we took them or not."""
-    missing: dict[Area, set[bytes]] = field(factory=dict)
-    lonely: dict[Area, dict[bytes, Found]] = field(factory=dict)
-    """What the other did not name."""
-    doubted: list[tuple[Area, Found]] = field(factory=list)
-
 
 @define(eq=False)
 class Reconciler:
@@ -120,7 +66,7 @@ class Reconciler:
     _commits: Commits
     _disputes: Disputes
     _compare: Callable[[Link], None]
-    _run: _Run | None = None
+    _run: Run | None = None
     _needed: dict[LinkId, Need] = field(factory=dict)
     _claims: dict[LineKey, tuple[int, bytes]] = field(factory=dict)
     _number: int = 0
@@ -168,7 +114,7 @@ class Reconciler:
             if link is None or link.is_closing:
                 continue
             self._number += 1
-            self._run = run = _Run(
+            self._run = run = Run(
                 self._number,
                 link_id,
                 need,
@@ -181,7 +127,7 @@ class Reconciler:
             else:
                 self._ask(link, run, "covered", self._heads(run))
 
-    def _begin(self, link: Link, run: _Run) -> None:
+    def _begin(self, link: Link, run: Run) -> None:
         """Ask for everything, which a probe may have shown to be needed."""
         run.lines = self._ctx.fetcher.lines_of(link.id)
         run.theirs = {key: self._ctx.fetcher.index_at(link.id, key) for key in run.lines}
@@ -191,7 +137,7 @@ class Reconciler:
         else:
             self._go_on(link, run)
 
-    def _heads(self, run: _Run, *, is_more: bool = False) -> Heads:
+    def _heads(self, run: Run, *, is_more: bool = False) -> Heads:
         """Asks for the next lines' proofs; the first, for covered lines, too."""
         rows = self._ctx.config.limits.survey_rows
         run.waits_for, run.lines = run.lines[:rows], run.lines[rows:]
@@ -200,7 +146,7 @@ class Reconciler:
         wants_all = run.is_joining or run.is_back
         return Heads(run.number, tuple(run.waits_for), self._keeper.covered_sum(), wants_all)
 
-    def _lacks_much(self, run: _Run) -> bool:
+    def _lacks_much(self, run: Run) -> bool:
         logs = self._ctx.logs
         held = sum(log.index for log in logs.logs())
         theirs = sum(index - logs.index(key) for key, index in run.theirs.items())
@@ -232,13 +178,13 @@ class Reconciler:
     # -- questions -------------------------------------------------------------------------------------------
 
     def _ask(
-        self, link: Link, run: _Run, step: str, message: Heads | Survey | Fetch | Dump | Doubt
+        self, link: Link, run: Run, step: str, message: Heads | Survey | Fetch | Dump | Doubt
     ) -> None:
         run.step, run.asked_s = step, self._ctx.now.mono_s
         link.reconciled_s = run.asked_s
         self._ctx.send(link, message)
 
-    def _go_on(self, link: Link, run: _Run) -> None:
+    def _go_on(self, link: Link, run: Run) -> None:
         """The next question, or the end."""
         rows = self._ctx.config.limits.survey_rows
         if run.lines:
@@ -265,7 +211,7 @@ class Reconciler:
         else:
             self._complete(link, run)
 
-    def _fetch(self, link: Link, run: _Run) -> None:
+    def _fetch(self, link: Link, run: Run) -> None:
         room = self._ctx.config.limits.survey_rows * 8
         wanted = []
         for (bucket, prefix), names in run.missing.items():
@@ -276,7 +222,7 @@ class Reconciler:
                 break
         self._ask(link, run, "fetch", Fetch(run.number, tuple(wanted)))
 
-    def _doubt(self, link: Link, run: _Run) -> None:
+    def _doubt(self, link: Link, run: Run) -> None:
         room = self._ctx.config.limits.survey_rows * 8
         rows, run.doubted = [], []
         for area in list(run.lonely):
@@ -296,7 +242,7 @@ class Reconciler:
 
     # -- answers ---------------------------------------------------------------------------------------------
 
-    def _current(self, link: Link, number: int, *steps: str) -> _Run | None:
+    def _current(self, link: Link, number: int, *steps: str) -> Run | None:
         run = self._run
         if run is None or run.link != link.id or run.number != number or run.step not in steps:
             # A late answer to a run that was given up is nobody's fault.
@@ -347,7 +293,7 @@ class Reconciler:
             self._fetched(run, is_cut=message.is_cut and bool(message.pieces))
         self._go_on(link, run)
 
-    def _take(self, link: Link, run: _Run, data: bytes) -> None:
+    def _take(self, link: Link, run: Run, data: bytes) -> None:
         ctx = self._ctx
         part = self._admission.admit_piece(data, ctx.now.wall_ms, link.peer)
         if isinstance(part, Refusal):
@@ -377,7 +323,7 @@ class Reconciler:
             if left is not None:
                 self._keeper.put(header, left)
 
-    def _wants(self, link: Link, run: _Run, part: AdmittedPiece) -> Callable[[str, Cell], bool]:
+    def _wants(self, link: Link, run: Run, part: AdmittedPiece) -> Callable[[str, Cell], bool]:
         """Which cells of a piece are merged."""
         ctx, header = self._ctx, part.header
         if header.index > ctx.logs.index((header.bucket, header.origin)) or run.is_joining:
@@ -399,7 +345,7 @@ class Reconciler:
 
         return is_wanted
 
-    def _fetched(self, run: _Run, *, is_cut: bool) -> None:
+    def _fetched(self, run: Run, *, is_cut: bool) -> None:
         """What we have now is missing no more; what we still lack was overwritten there, or is refused here."""
         for area in list(run.missing):
             if is_cut:
@@ -435,7 +381,7 @@ class Reconciler:
             return
         self._go_on(link, run)
 
-    def _was_asked(self, run: _Run, area: Area) -> bool:
+    def _was_asked(self, run: Run, area: Area) -> bool:
         """Each range that was asked about is answered once; the first survey is about whatever buckets there are, too."""
         if run.todo.pop(area, 0) is None:
             return True
@@ -446,7 +392,7 @@ class Reconciler:
         run.surveys[area] = 1
         return True
 
-    def _compare_sums(self, run: _Run, bucket: str, prefix: bytes, sums: list[bytes]) -> None:
+    def _compare_sums(self, run: Run, bucket: str, prefix: bytes, sums: list[bytes]) -> None:
         replica = self._ctx.replicas.get(bucket)
         if replica is not None:
             self._tree(bucket)
@@ -464,7 +410,7 @@ class Reconciler:
             else:
                 self._compare_names(run, (bucket, lower), set())
 
-    def _compare_names(self, run: _Run, area: Area, theirs: set[bytes]) -> None:
+    def _compare_names(self, run: Run, area: Area, theirs: set[bytes]) -> None:
         mine = {one.hash: one for one in self._found(*area)}
         lacking = {name for name in theirs - mine.keys() if (area, name) not in run.asked}
         # What was named twice and not given is on its way to the other's store: without it nothing is complete.
@@ -498,7 +444,7 @@ class Reconciler:
 
     # -- the end ---------------------------------------------------------------------------------------------
 
-    def _complete(self, link: Link, run: _Run) -> None:
+    def _complete(self, link: Link, run: Run) -> None:
         ctx = self._ctx
         if not run.is_sound:
             self._give_up("reconcile-parked")

@@ -13,7 +13,8 @@ from attrs import define, field
 from gossipsync.core._peer.commits import Commits
 from gossipsync.core._peer.context import Context, Link
 from gossipsync.core._peer.disputes import Disputes
-from gossipsync.core._peer.reconciling import Need, Reconciler
+from gossipsync.core._peer.reconciling import Reconciler
+from gossipsync.core._peer.runs import Need
 from gossipsync.core._peer.standing import Standing
 from gossipsync.core.model.hlc import hlc_ms
 from gossipsync.core.model.ids import LinkId

@@ -1,0 +1,66 @@
+"""Runs: how far one reconciliation has come, and why it is made."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from attrs import define, field
+
+from gossipsync.core.model.ids import LinkId
+from gossipsync.core.replication.admission import AdmittedPiece
+from gossipsync.core.replication.celltree import Found
+from gossipsync.core.replication.lines import LineKey
+
+Area = tuple[str, bytes]
+
+
+class Need(IntEnum):
+    """Why a member is asked; a greater need includes the lesser ones."""
+
+    PROBE = 0
+    """What do you remember of ended epochs? Only if that is more than we do, the run goes on."""
+    REPAIR = 1
+    """Our states differ though our vectors are equal."""
+    FULL = 2
+    """Your logs do not give what we lack."""
+
+
+@define(eq=False)
+class Run:
+    """One reconciliation under way."""
+
+    number: int
+    link: LinkId
+    need: Need
+    is_joining: bool
+    is_back: bool
+    """Have we been out of touch for longer than the horizon?"""
+    lines: list[LineKey] = field(factory=list)
+    asked_s: float = 0.0
+    useful_s: float = 0.0
+    """When it last brought anything."""
+    step: str = ""
+    waits_for: list[LineKey] = field(factory=list)
+    heads: dict[LineKey, AdmittedPiece] = field(factory=dict)
+    covered: list[tuple[LineKey, int, bytes]] = field(factory=list)
+    bad: set[LineKey] = field(factory=set)
+    """Lines that cannot be completed, since something of them was refused."""
+    is_sound: bool = True
+    theirs: dict[LineKey, int] = field(factory=dict)
+    """How far the other said that its lines go, where that is further than ours."""
+    wants_dump: bool | None = None
+    is_stuck: bool = False
+    """Did a dump go back to where it had been?"""
+    dumped: tuple[str, bytes, int] | None = None
+    was_surveyed: bool = False
+    is_first: bool = False
+    """Is the first survey under way, which is about buckets that we do not know, too?"""
+    todo: dict[Area, None] = field(factory=dict)
+    surveys: dict[Area, int] = field(factory=dict)
+    asked: set[tuple[Area, bytes]] = field(factory=set)
+    came: set[bytes] = field(factory=set)
+    """Names of the cells that were given to us, whether we took them or not."""
+    missing: dict[Area, set[bytes]] = field(factory=dict)
+    lonely: dict[Area, dict[bytes, Found]] = field(factory=dict)
+    """What the other did not name."""
+    doubted: list[tuple[Area, Found]] = field(factory=list)
