@@ -6,7 +6,7 @@ where a command first needs them, so that the shell's completion and `--help` st
 
 import click
 
-from gossipsync.cli import _data, _kinds, _mesh, _setup
+from gossipsync.cli import _data, _dumps, _kinds, _mesh, _setup
 from gossipsync.cli._demo import demo
 from gossipsync.cli._options import Invocation, add_common
 from gossipsync.cli._run import run
@@ -16,14 +16,17 @@ __all__ = ["app"]
 
 _SECTIONS = (
     ("Set up", ("init", "invite", "join", "keygen", "run", "demo")),
-    ("Read and write", ("get", "put", "del", "keys", "watch", "incr", "sadd", "srem")),
+    (
+        "Read and write",
+        ("get", "put", "del", "keys", "watch", "incr", "sadd", "srem", "dump", "load"),
+    ),
     ("Watch over", ("status", "members", "gossipinfo", "wait", "leave", "forget")),
     ("Study", ("sim",)),
 )
 _COMMANDS = (
     *(_setup.init, _setup.invite, _setup.join, _setup.keygen, run, demo),
     *(_data.get, _data.put, _data.delete, _data.keys, _data.watch),
-    *(_kinds.incr, _kinds.sadd, _kinds.srem),
+    *(_kinds.incr, _kinds.sadd, _kinds.srem, _dumps.dump, _dumps.load),
     *(_mesh.status, _mesh.members, _mesh.gossipinfo, _mesh.wait, _mesh.leave, _mesh.forget),
     sim,
 )

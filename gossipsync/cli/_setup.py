@@ -5,14 +5,13 @@ whose purpose it is.
 """
 
 import json
-import os
 import random
 import sys
 from pathlib import Path
-from typing import TextIO
 
 import click
 
+from gossipsync.cli._files import new_file
 from gossipsync.cli._options import DURATION, Invocation, PeerCommand, SetupCommand
 from gossipsync.cli._text import shown
 from gossipsync.errors import ConfigError
@@ -97,8 +96,8 @@ def invite(
     if out is None:
         click.echo(text)
         return
-    with _new_file(out) as file:
-        file.write(f"{text}\n")
+    with new_file(out) as file:
+        file.write(f"{text}\n".encode())
 
 
 @click.command(cls=SetupCommand, epilog="Example: gossipsync join - web2 < web2.invite")
@@ -177,13 +176,8 @@ def _quoted(text: str) -> str:
 
 
 def _write_config(folder: Path, text: str) -> None:
-    with _new_file(folder / _CONFIG_FILE) as file:
-        file.write(text)
-
-
-def _new_file(path: Path) -> TextIO:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    return os.fdopen(descriptor, "w", encoding="utf-8")
+    with new_file(folder / _CONFIG_FILE) as file:
+        file.write(text.encode())
 
 
 def _free_address() -> str:

@@ -16,7 +16,7 @@ from typing import Literal
 from gossipsync.cli._text import json_text
 from gossipsync.errors import ValueTypeError
 
-__all__ = ["ValueForm", "from_json", "parse_value", "spelled", "to_json"]
+__all__ = ["ValueForm", "from_json", "parse_value", "spelled", "to_json", "unspelled"]
 
 ValueForm = Literal["guess", "string", "json", "bytes"]
 _SPELLED = re.compile(r"\$+(bytes|datetime|float)")
@@ -53,7 +53,7 @@ def from_json(text: str) -> object:
         raise ValueTypeError("the value is nested too deeply") from error
     except ValueError as error:
         raise _NotJsonError(str(error)) from error
-    return _unspelled(parsed)
+    return unspelled(parsed)
 
 
 def to_json(value: object) -> str:
@@ -69,16 +69,17 @@ def _refuse_constant(name: str) -> object:
     raise ValueError(f"{name} is not JSON")
 
 
-def _unspelled(obj: object) -> object:
+def unspelled(obj: object) -> object:
+    """The value that plain JSON values spell. Raises ValueTypeError."""
     if isinstance(obj, list):
-        return [_unspelled(part) for part in obj]
+        return [unspelled(part) for part in obj]
     if not isinstance(obj, dict):
         return obj
     if len(obj) == 1:
         [(key, content)] = obj.items()
         if _SPELLED.fullmatch(key):
-            return {key[1:]: _unspelled(content)} if key.startswith("$$") else _read(key, content)
-    return {key: _unspelled(part) for key, part in obj.items()}
+            return {key[1:]: unspelled(content)} if key.startswith("$$") else _read(key, content)
+    return {key: unspelled(part) for key, part in obj.items()}
 
 
 def _read(kind: str, content: object) -> object:

@@ -1,6 +1,15 @@
 """The sans-IO core: no clock, entropy, socket, file, thread or log line of its own."""
 
-from gossipsync.core._peer import BucketStatus, LinkPeer, MemberStatus, Peer, PeerStatus, Written
+from gossipsync.core._peer import (
+    BucketStatus,
+    Cargo,
+    LinkPeer,
+    MemberStatus,
+    Peer,
+    PeerStatus,
+    Place,
+    Written,
+)
 from gossipsync.core.model.bucket import BucketRules, Deletes, Kind
 from gossipsync.core.model.config import PeerConfig
 from gossipsync.core.model.limits import Limits
@@ -14,6 +23,7 @@ __all__ = [
     "NO_EXPIRY",
     "BucketRules",
     "BucketStatus",
+    "Cargo",
     "ChangeLog",
     "Deletes",
     "Draft",
@@ -25,6 +35,7 @@ __all__ = [
     "Peer",
     "PeerConfig",
     "PeerStatus",
+    "Place",
     "Provenance",
     "Replica",
     "Token",

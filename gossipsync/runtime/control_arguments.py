@@ -39,6 +39,25 @@ class Arguments:
         texts = tuple(part for part in value if isinstance(part, str))
         return texts if len(texts) == len(value) else self._refuse(name, "a list of texts")
 
+    def raw(self, name: str) -> bytes:
+        """A byte string."""
+        value = self._given.get(name)
+        return value if isinstance(value, bytes) else self._refuse(name, "a byte string")
+
+    def raws(self, name: str) -> tuple[bytes, ...]:
+        """A list of byte strings."""
+        value = self._given.get(name)
+        if not isinstance(value, list) or not all(isinstance(part, bytes) for part in value):
+            self._refuse(name, "a list of byte strings")
+        return tuple(value)
+
+    def rows(self, name: str) -> tuple["Arguments", ...]:
+        """A list of rows, each with arguments of its own."""
+        value = self._given.get(name)
+        if not isinstance(value, list) or not all(isinstance(part, dict) for part in value):
+            self._refuse(name, "a list of rows")
+        return tuple(map(Arguments, value))
+
     def whole(self, name: str) -> int:
         """A whole number."""
         value = self._given.get(name)

@@ -17,6 +17,7 @@ from gossipsync.core.model.ids import peer_text
 from gossipsync.core.model.values import encode_value
 from gossipsync.errors import LocalError, WaitTimeoutError
 from gossipsync.runtime.control_arguments import Arguments
+from gossipsync.runtime.control_dumps import load_pieces, load_rows, pieces, rows, settle
 from gossipsync.runtime.control_waits import SendPart, ServedEngine, until
 from gossipsync.runtime.control_watch import watch
 from gossipsync.runtime.control_writes import delete, incr, put, sadd, srem
@@ -160,6 +161,11 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "srem": srem,
     "keys": _keys,
     "watch": watch,
+    "rows": rows,
+    "pieces": pieces,
+    "load_rows": load_rows,
+    "load_pieces": load_pieces,
+    "settle": settle,
     "wait": _wait,
     "token": _token,
     "invite": _invite,

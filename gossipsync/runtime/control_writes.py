@@ -15,7 +15,7 @@ from gossipsync.runtime.control_protocol import AbsentKeyError
 from gossipsync.runtime.control_waits import SendPart, ServedEngine, until
 from gossipsync.runtime.settings import BucketSettings
 
-__all__ = ["delete", "incr", "put", "sadd", "srem"]
+__all__ = ["delete", "incr", "open_bucket", "put", "room", "sadd", "srem"]
 
 _ROOM_S = 1.0
 """How long a write waits for room under the peer's limits."""
@@ -91,11 +91,10 @@ async def _write(
     ack, timeout_s = arguments.ack(), arguments.seconds_or_none("timeout_s")
     after = arguments.text_or_none("after")
     peer = engine.peer
-    if not await until(engine, peer.is_writable, _ROOM_S):
-        raise OverloadedError("writes come in faster than they can be stored and sent")
+    await room(engine)
     with engine.lock:
         now = engine.now()
-        _open_bucket(engine, bucket, kind)
+        open_bucket(engine, bucket, kind)
         token = None if after is None else peer.parse_token(after, now)
         draft = peer.draft(bucket, now, token)
         try:
@@ -112,7 +111,13 @@ async def _write(
         return _receipt(bucket, key, str(int(written.hlc)), peer.token_of(written), acked_by)
 
 
-def _open_bucket(engine: ServedEngine, bucket: str, kind: Kind | None) -> None:
+async def room(engine: ServedEngine) -> None:
+    """Wait a moment for room under the peer's limits. Raises OverloadedError."""
+    if not await until(engine, engine.peer.is_writable, _ROOM_S):
+        raise OverloadedError("writes come in faster than they can be stored and sent")
+
+
+def open_bucket(engine: ServedEngine, bucket: str, kind: Kind | None) -> None:
     """The bucket as this peer has it, else as the settings say, else as this operation needs it."""
     rules = engine.settings.buckets.get(bucket, _NO_RULES)
     if bucket in engine.peer.replicas:

@@ -5,7 +5,7 @@ A peer that has not joined yet gives nothing away, and what is ours leaves only 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from attrs import define
@@ -155,8 +155,8 @@ class Answers:
     def on_dump(self, link: Link, message: Dump) -> None:
         """All that is kept, from a place on."""
         if self._may_ask(link, _COST_SHARE):
-            found = self._pieces_after(message.after) if self._standing.is_established else ()
-            self._send_parts(link, message.run, found)
+            found = self.pieces_after(message.after) if self._standing.is_established else ()
+            self._send_parts(link, message.run, ((place[1], data) for place, data in found))
 
     def on_doubt(self, link: Link, message: Doubt) -> None:
         """Which of another's cells we have had and have no more."""
@@ -239,13 +239,14 @@ class Answers:
         left = pruned(piece, origin, index, keep)
         return None if left is None else encode_piece(left)
 
-    def _pieces_after(
-        self, after: Place | tuple[str, bytes, int] | None
-    ) -> Iterable[tuple[Origin, bytes]]:
+    def pieces_after(
+        self, after: Place | tuple[str, bytes, int] | None, bucket: str | None = None
+    ) -> Iterator[tuple[Place, bytes]]:
+        """All that is kept and may be given away, of one bucket or of all, in the order of their places."""
         logs = self._ctx.logs
         start = ("", b"", 0) if after is None else after
         for log in sorted(logs.logs(), key=lambda log: log.key):
-            if log.key < start[:2]:
+            if log.key < start[:2] or bucket not in {None, log.bucket}:
                 continue
             first = start[2] + 1 if log.key == start[:2] else 1
             for index in log.indexes_from(first):
@@ -253,7 +254,7 @@ class Answers:
                 self._keeper.settle(place)
                 piece = log.pieces.get(index)
                 if piece is not None and self._is_sendable(place):
-                    yield log.origin, encode_piece(piece)
+                    yield place, encode_piece(piece)
 
     def _send_parts(self, link: Link, run: int, pieces: Iterable[tuple[Origin, bytes]]) -> None:
         """As many as fit, at least one."""

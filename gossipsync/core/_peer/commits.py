@@ -176,6 +176,7 @@ class Commits:
             and self._sealer.is_empty()
             and not self._own
             and not self._dirty
+            and not self._keeper.has_changes
         )
 
     # -- acknowledgements ------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from gossipsync.core.replication.admission import Admission, Admitted, AdmittedP
 from gossipsync.core.replication.cells import Cell
 from gossipsync.core.replication.keeping import Keeper
 from gossipsync.core.replication.lines import LineKey
-from gossipsync.core.replication.pieces import HEADER
+from gossipsync.core.replication.pieces import HEADER, pruned
 from gossipsync.core.replication.replica import Replica
 from gossipsync.core.wire.messages import Prune
 
@@ -106,6 +106,17 @@ class Ingest:
             if ctx.is_past(header.origin):
                 self._lives.came_back(key, header.index)
         return len(joined)
+
+    def take_part(self, part: AdmittedPiece, wanted: Callable[[str, Cell], bool]) -> int:
+        """Merge a verified piece by itself, as `join` does, and keep what is left of it."""
+        count = self.join(part, wanted)
+        if count:
+            header = part.header
+            holds = self._ctx.replicas[header.bucket].holds
+            left = pruned(part.piece, header.origin, header.index, holds)
+            if left is not None:
+                self._keeper.put(header, left)
+        return count
 
     def moved(self, key: LineKey, index: int) -> None:
         """A line has moved: what waited for that goes on."""

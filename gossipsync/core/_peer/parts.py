@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gossipsync.core._peer.answering import Answers
+from gossipsync.core._peer.carrying import Carrying
 from gossipsync.core._peer.commits import Commits
 from gossipsync.core._peer.concern import Concern
 from gossipsync.core._peer.context import Context, Link
@@ -107,6 +108,7 @@ class Parts:
         """What knows other peers."""
         ctx = self._ctx
         self.introductions = Introductions(ctx, self.standing, self.lives, self.commits.put_head)
+        self.carrying = Carrying(ctx, self.answers, self.admission, self.ingest, self.introductions)
         self.hearsay = Hearsay(ctx, self.introductions)
         health = LocalHealth()
         self.verdicts = Verdicts(ctx, self.introductions, health, self.commits.put_head)

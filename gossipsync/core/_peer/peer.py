@@ -6,8 +6,10 @@ happened; everything that must be done outside comes out of `drain()`. The same 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
+from gossipsync.core._peer.answering import Place
+from gossipsync.core._peer.carrying import Cargo
 from gossipsync.core._peer.context import Context
 from gossipsync.core._peer.links import LinkPeer
 from gossipsync.core._peer.loading import Loading, open_epoch
@@ -86,6 +88,7 @@ class Peer:
             directory=directory,
         )
         self._parts = parts = Parts(ctx)
+        self._carrying = parts.carrying
         self._commits = parts.commits
         self._concern = parts.concern
         self._exchanges = parts.exchanges
@@ -299,6 +302,16 @@ class Peer:
         self._ctx.now = now
         return self._verdicts.dismiss(called)
 
+    def check_cargo(self, certificate: bytes, pieces: Sequence[bytes], now: Now) -> None:
+        """Verify one peer's pieces that came by another way than a link, and change nothing. Raises RemoteError."""
+        self._ctx.now = now
+        self._carrying.check(certificate, pieces)
+
+    def take_cargo(self, certificate: bytes, pieces: Sequence[bytes], now: Now) -> int:
+        """Verify and merge one peer's pieces; how many entries made a difference. Raises RemoteError; then nothing is merged."""
+        self._ctx.now = now
+        return self._carrying.take(certificate, pieces)
+
     # -- queries ---------------------------------------------------------------------------------------------
 
     def next_deadline(self) -> float | None:
@@ -365,6 +378,11 @@ class Peer:
     def is_satisfied(self, token: Token) -> bool:
         """Have we seen all that the token names?"""
         return self._concern.is_satisfied(token)
+
+    def cargo(self, bucket: str, after: Place | None, now: Now) -> Cargo | None:
+        """The next pieces of a bucket after a place, for a file; None where there are no more. Raises LocalError."""
+        self._ctx.now = now
+        return self._carrying.give(bucket, after)
 
     def is_synced(self) -> bool:
         """Do we have all that the members we talked to are known to have?"""

@@ -24,11 +24,10 @@ from gossipsync.core._peer.standing import Standing
 from gossipsync.core.model.ids import LinkId, Origin
 from gossipsync.core.model.reasons import Reason
 from gossipsync.core.replication.admission import Admission, AdmittedPiece, Refusal
-from gossipsync.core.replication.cells import DATA, INDEX, ORIGIN, Cell, merge
+from gossipsync.core.replication.cells import DATA, INDEX, ORIGIN, Cell
 from gossipsync.core.replication.celltree import CellTree, Found
 from gossipsync.core.replication.keeping import Keeper
 from gossipsync.core.replication.lines import LineKey
-from gossipsync.core.replication.pieces import pruned
 from gossipsync.core.wire.reconciling import (
     Covered,
     Doubt,
@@ -316,12 +315,8 @@ class Reconciler:
         if run.step == "fetch":
             tree = self._tree(key[0]) if key[0] in ctx.replicas else CellTree(key[0], 0)
             run.came.update(name for _, cell in part.cells for name in tree.names_of(cell))
-        wants = self._wants(link, run, part)
-        if self._ingest.join(part, wants):
+        if self._ingest.take_part(part, self._wants(link, run, part)):
             run.useful_s = ctx.now.mono_s
-            left = pruned(part.piece, header.origin, header.index, ctx.replicas[key[0]].holds)
-            if left is not None:
-                self._keeper.put(header, left)
 
     def _wants(self, link: Link, run: Run, part: AdmittedPiece) -> Callable[[str, Cell], bool]:
         """Which cells of a piece are merged."""
@@ -331,11 +326,8 @@ class Reconciler:
         replica = ctx.replicas.get(header.bucket)
 
         def is_wanted(key: str, cell: Cell) -> bool:
-            group = None if replica is None else replica.group(key)
-            if replica is not None and replica.holds(key, cell) is not None:
-                return True  # a value that is lacking, or nothing new
-            if group is not None and merge(group, cell) is not group:
-                return True  # it beats what we hold
+            if replica is not None and replica.is_wanting(key, cell):
+                return True
             if run.need is Need.REPAIR and self._disputes.offered(
                 header.bucket, key, cell, link.peer
             ):

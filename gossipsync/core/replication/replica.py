@@ -280,6 +280,13 @@ class Replica:
             return None
         return held if held[DATA] == cell[DATA] or cell_hash(held) == cell_hash(cell) else None
 
+    def is_wanting(self, key: str, cell: Cell) -> bool:
+        """Would a cell that our line covers already add to what is held: beat it, or be the value that a shadow lacks?"""
+        group = self._cells.get(key)
+        return group is not None and (
+            self.holds(key, cell) is not None or merge(group, cell) is not group
+        )
+
     def _publish(
         self, key: str, before: Group | None, after: Group | None, merged: list[Cell]
     ) -> bool:
