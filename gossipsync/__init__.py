@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         Mesh,
         Receipt,
         Status,
+        Version,
         open,  # noqa: A004 - gossipsync.open, as the contract says
         open_async,
     )
@@ -112,6 +113,7 @@ __all__ = [
     "TransportError",
     "ValueTooLargeError",
     "ValueTypeError",
+    "Version",
     "WaitTimeoutError",
     "__version__",
     "open",

@@ -18,14 +18,14 @@ _SECTIONS = (
     ("Set up", ("init", "invite", "join", "keygen", "run", "demo")),
     (
         "Read and write",
-        ("get", "put", "del", "keys", "watch", "incr", "sadd", "srem", "dump", "load"),
+        ("get", "put", "del", "keys", "history", "watch", "incr", "sadd", "srem", "dump", "load"),
     ),
     ("Watch over", ("status", "members", "gossipinfo", "wait", "leave", "forget")),
     ("Study", ("sim",)),
 )
 _COMMANDS = (
     *(_setup.init, _setup.invite, _setup.join, _setup.keygen, run, demo),
-    *(_data.get, _data.put, _data.delete, _data.keys, _data.watch),
+    *(_data.get, _data.put, _data.delete, _data.keys, _data.history, _data.watch),
     *(_kinds.incr, _kinds.sadd, _kinds.srem, _dumps.dump, _dumps.load),
     *(_mesh.status, _mesh.members, _mesh.gossipinfo, _mesh.wait, _mesh.leave, _mesh.forget),
     sim,

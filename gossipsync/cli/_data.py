@@ -4,6 +4,7 @@ Invariant: a value is printed as JSON on stdout, and nothing else is: an absent 
 """
 
 import sys
+from typing import Final
 
 import click
 
@@ -20,13 +21,15 @@ from gossipsync.cli._options import (
     repeat_option,
     write_options,
 )
-from gossipsync.cli._output import Report, repeat
+from gossipsync.cli._output import Report, print_report, repeat, table
 from gossipsync.cli._receipts import print_receipt, write
-from gossipsync.cli._text import json_text, shown
+from gossipsync.cli._text import json_text, shown, time_text
 from gossipsync.cli._values import ValueForm, parse_value, spelled, to_json
 from gossipsync.errors import CursorError
 
-__all__ = ["delete", "get", "keys", "put", "watch"]
+__all__ = ["delete", "get", "history", "keys", "put", "watch"]
+
+_SHORT_ID: Final = 12
 
 
 @click.command(cls=PeerCommand, epilog="Example: gossipsync get sessions 7f3a")
@@ -192,6 +195,52 @@ def watch(
                     click.echo(_change_line(fields_of(change), output))
         except KeyboardInterrupt:
             return
+
+
+@click.command(cls=PeerCommand, epilog="Example: gossipsync history flags beta -o json")
+@click.argument("bucket")
+@click.argument("key")
+@output_option
+@click.pass_obj
+def history(invocation: Invocation, bucket: str, key: str, output: str) -> None:
+    """What was written to KEY, oldest first.
+
+    All that still holds, and what lost within the bucket's history setting, as far back as this peer has been there.
+    """
+    with invocation.call() as caller:
+        parts = caller.parts("history", bucket=bucket, key=key)
+        rows = [
+            _version(fields_of(row)) for part in parts if isinstance(part, list) for row in part
+        ]
+    columns = ["at", "kind", "field", "value", "origin", "sender"]
+    print_report(
+        Report(
+            {"schema": 1, "versions": rows},
+            rows,
+            lambda: table(
+                columns,
+                (
+                    [row["at"], row["kind"], row["field"], json_text(row["value"])]
+                    + [str(row[who])[:_SHORT_ID] for who in ("origin", "sender")]
+                    for row in rows
+                ),
+            ),
+        ),
+        output,
+    )
+
+
+def _version(row: dict[str, object]) -> dict[str, object]:
+    return {
+        "kind": row["kind"],
+        "field": row["field"],
+        "value": spelled(_value(row["value"])),
+        "origin": row["origin"],
+        "sender": row["sender"],
+        "hlc": row["hlc"],
+        "at": time_text(row["at_ms"]),
+        "expires": None if row["expires_ms"] is None else time_text(row["expires_ms"]),
+    }
 
 
 def _change_line(change: dict[str, object], output: str) -> str:

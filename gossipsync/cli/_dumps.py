@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -23,7 +23,7 @@ from gossipsync.cli._caller import Caller, fields_of
 from gossipsync.cli._files import new_file
 from gossipsync.cli._options import Invocation, PeerCommand, output_option
 from gossipsync.cli._output import Report, print_report
-from gossipsync.cli._text import json_text
+from gossipsync.cli._text import json_text, time_text
 from gossipsync.cli._values import spelled, unspelled
 from gossipsync.errors import GossipsyncError, InternalError, LocalError, ValueTypeError
 
@@ -104,15 +104,10 @@ def _rows(caller: Caller, buckets: Iterable[str]) -> Iterator[dict[str, object]]
                     "key": row["key"],
                     "kind": row["kind"],
                     "value": spelled(decode_value(raw)),
-                    "expires": None if expires_ms is None else _time_text(expires_ms),
+                    "expires": None if expires_ms is None else time_text(expires_ms),
                     "origin": row["origin"],
                     "hlc": row["hlc"],
                 }
-
-
-def _time_text(wall_ms: object) -> str:
-    assert isinstance(wall_ms, int)
-    return datetime.fromtimestamp(wall_ms / _MS_PER_S, UTC).isoformat(timespec="milliseconds")
 
 
 @click.command(

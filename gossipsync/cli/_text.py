@@ -7,8 +7,11 @@ Invariant: what `shown` returns is one line of printable characters.
 """
 
 import json
+from datetime import UTC, datetime
 
-__all__ = ["json_text", "shown"]
+__all__ = ["json_text", "shown", "time_text"]
+
+_MS_PER_S = 1000
 
 
 def shown(text: object) -> str:
@@ -27,3 +30,9 @@ def json_text(obj: object, *, indent: int | None = None) -> str:
     """JSON of plain values in printable ASCII. Raises ValueError for NaN and infinities."""
     text = json.dumps(obj, ensure_ascii=True, allow_nan=False, indent=indent)
     return text.replace("\x7f", "\\u007f")  # the one control character that json leaves alone
+
+
+def time_text(wall_ms: object) -> str:
+    """A moment in ISO 8601, in UTC, with milliseconds."""
+    assert isinstance(wall_ms, int)
+    return datetime.fromtimestamp(wall_ms / _MS_PER_S, UTC).isoformat(timespec="milliseconds")

@@ -8,6 +8,7 @@ from gossipsync.core._peer import (
     Peer,
     PeerStatus,
     Place,
+    Version,
     Written,
 )
 from gossipsync.core.model.bucket import BucketRules, Deletes, Kind
@@ -39,5 +40,6 @@ __all__ = [
     "Provenance",
     "Replica",
     "Token",
+    "Version",
     "Written",
 ]

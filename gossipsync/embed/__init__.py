@@ -12,7 +12,7 @@ from gossipsync.embed._durations import NEVER
 from gossipsync.embed._mesh import Mesh
 from gossipsync.embed._open import open, open_async  # noqa: A004 - gossipsync.open, as the contract says
 from gossipsync.embed._receipts import AsyncReceipt, Receipt
-from gossipsync.embed._values import Change, Entry, Event, Member, Status
+from gossipsync.embed._values import Change, Entry, Event, Member, Status, Version
 from gossipsync.embed._views import Counter, Elements, Fields
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "Mesh",
     "Receipt",
     "Status",
+    "Version",
     "open",
     "open_async",
 ]

@@ -18,7 +18,7 @@ __all__ = ["asked_of"]
 T = TypeVar("T")
 
 
-def asked_of(name: str, kind: object, ttl: Ttl, deletes: object) -> BucketSettings:
+def asked_of(name: str, kind: object, ttl: Ttl, deletes: object, history: object) -> BucketSettings:
     """The arguments as settings; None and NEVER say nothing. Raises ConfigError."""
     try:
         check_bucket_name(name)
@@ -28,6 +28,7 @@ def asked_of(name: str, kind: object, ttl: Ttl, deletes: object) -> BucketSettin
         kind=_read(name, "kind", read_kind, kind),
         ttl=_read(name, "ttl", parse_duration, None if ttl is NEVER else ttl),
         deletes=_read(name, "deletes", read_deletes, deletes),
+        history=_read(name, "history", parse_duration, history),
     )
 
 

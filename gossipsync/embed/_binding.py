@@ -13,7 +13,7 @@ from gossipsync.embed._waiting import wait
 from gossipsync.errors import BucketKindError, OverloadedError
 
 if TYPE_CHECKING:
-    from gossipsync.core import Draft, Replica, Written
+    from gossipsync.core import Draft, Replica, Version, Written
     from gossipsync.embed._life import Life
     from gossipsync.runtime.engine import Engine
     from gossipsync.runtime.settings import BucketSettings
@@ -43,7 +43,12 @@ class Binding:
         asked = self.asked
         with engine.lock:
             replica = engine.peer.open_bucket(
-                self.name, engine.now(), kind=asked.kind, deletes=asked.deletes, ttl_ms=asked.ttl_ms
+                self.name,
+                engine.now(),
+                kind=asked.kind,
+                deletes=asked.deletes,
+                ttl_ms=asked.ttl_ms,
+                history_ms=asked.history_ms,
             )
             engine.wake()
         self.read = replica.read
@@ -141,6 +146,14 @@ class Binding:
         engine = self.engine()
         with engine.lock:
             return take(replica, self.wall_ms())
+
+    def history(self, key: str) -> "list[Version]":
+        """What is kept of the writes to a key."""
+        engine = self.engine()
+        with engine.lock:
+            found = engine.peer.history(self.name, key, engine.now())
+            engine.wake()
+        return found
 
     def check_kind(self, kind: str) -> None:
         """Raise BucketKindError unless this is the bucket's kind, given in lower case."""

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from gossipsync.embed._binding import Binding
 from gossipsync.embed._durations import Ttl, ttl_ms
 from gossipsync.embed._sources import DirectSource
-from gossipsync.embed._values import Entry, entry_of
+from gossipsync.embed._values import Entry, Version, entry_of, versions_of
 from gossipsync.embed._views import Counter, Elements, Fields
 from gossipsync.errors import OverloadedError, ValueTooLargeError
 
@@ -161,6 +161,13 @@ class BucketBase(MutableMapping[str, object]):
         """The value with its origin, sender, stamp and expiry. Raises KeyError."""
         binding = self._binding
         return entry_of(binding.replica().provenance(key, binding.wall_ms()))
+
+    def history(self, key: str) -> list[Version]:
+        """Every write to a key that still holds, or that lost within the bucket's `history=`, oldest first.
+
+        Reaches back as far as this peer has been there; empty for a key that nobody wrote. Looks through all logs of the bucket.
+        """
+        return versions_of(self._binding.history(key))
 
     def fields(self, key: str) -> Fields:
         """The fields of one map, each written by itself. Raises BucketKindError."""

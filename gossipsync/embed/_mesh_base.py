@@ -5,6 +5,7 @@ Invariant: a bucket exists once a mesh, whatever its engine has been through.
 
 from abc import abstractmethod
 from collections.abc import Callable
+from datetime import timedelta
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from gossipsync.core.model.ids import peer_text
@@ -62,15 +63,17 @@ class MeshBase(Generic[B]):
         kind: str | None = None,
         ttl: Ttl = None,
         deletes: str | None = None,
+        history: float | timedelta | None = None,
     ) -> B:
         """The bucket of that name; the same object each time. Starts nothing.
 
         `kind` is "value", "map", "counter" or "set"; `ttl` seconds after which a key ends unless written
-        or touched; `deletes` "tombstone" or "final". What is left out is as in the settings, else as the
-        mesh announces, else "value", no ttl, "tombstone". Raises ConfigError, and BucketKindError where
+        or touched; `deletes` "tombstone" or "final"; `history` for how many seconds what
+        was overwritten or deleted is kept for `history(key)`. What is left out is as in the settings, else as the
+        mesh announces, else "value", no ttl, "tombstone", no history. Raises ConfigError, and BucketKindError where
         the bucket is something else; before the start that may also come at first use.
         """
-        asked = self._asked(name, kind, ttl, deletes)
+        asked = self._asked(name, kind, ttl, deletes, history)
         binding = self._bindings.get(name)
         if binding is None:
             binding = Binding(self._life, name, asked)
@@ -127,11 +130,16 @@ class MeshBase(Generic[B]):
             binding.unbind()
 
     def _asked(
-        self, name: str, kind: str | None, ttl: Ttl, deletes: str | None
+        self,
+        name: str,
+        kind: str | None,
+        ttl: Ttl,
+        deletes: str | None,
+        history: float | timedelta | None,
     ) -> "BucketSettings":
         from gossipsync.embed._asking import asked_of
 
-        asked = asked_of(name, kind, ttl, deletes)
+        asked = asked_of(name, kind, ttl, deletes, history)
         configured = self._settings.buckets.get(name)
         return asked if configured is None else asked.over(configured)
 

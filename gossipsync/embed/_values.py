@@ -10,13 +10,15 @@ from attrs import frozen
 
 from gossipsync.core import MemberStatus as Member
 from gossipsync.core import PeerStatus as Status
+from gossipsync.core.model.hlc import hlc_ms
 from gossipsync.core.model.ids import peer_text
 from gossipsync.runtime.observe import MeshEvent as Event
 
 if TYPE_CHECKING:
     from gossipsync.core import Provenance
+    from gossipsync.core import Version as CoreVersion
 
-__all__ = ["Change", "Entry", "Event", "Member", "Status", "entry_of"]
+__all__ = ["Change", "Entry", "Event", "Member", "Status", "Version", "entry_of", "versions_of"]
 
 _MS_PER_S = 1000
 
@@ -37,6 +39,25 @@ class Entry:
 
 
 @frozen
+class Version:
+    """One write to a key, as `history` has it.
+
+    `kind` is "put", "delete" or "touch"; `field` the map field or set element it wrote, None for the whole key; `value` what was
+    put (of a counter, the origin's running total), None where nothing was, or where only its hash is kept. `origin` and
+    `sender` are peer ids, `hlc` the stamp, `at` its time as an aware datetime, `expires` the end it set, or None.
+    """
+
+    kind: str
+    field: str | None
+    value: object
+    origin: str
+    sender: str
+    hlc: int
+    at: datetime
+    expires: datetime | None
+
+
+@frozen
 class Change:
     """One step of `watch`. `kind` is "present", "put", "delete" or "expire".
 
@@ -53,11 +74,31 @@ class Change:
 
 def entry_of(found: "Provenance") -> Entry:
     """The core's provenance as users see it."""
-    expires = found.expires_ms
     return Entry(
         value=found.value,
         origin=peer_text(found.origin),
         sender=peer_text(found.sender),
         hlc=found.hlc,
-        expires=None if expires is None else datetime.fromtimestamp(expires / _MS_PER_S, UTC),
+        expires=_time(found.expires_ms),
     )
+
+
+def versions_of(found: "list[CoreVersion]") -> list[Version]:
+    """The core's versions as users see them."""
+    return [
+        Version(
+            kind=version.kind,
+            field=version.field,
+            value=version.value,
+            origin=peer_text(version.origin),
+            sender=peer_text(version.sender),
+            hlc=version.hlc,
+            at=datetime.fromtimestamp(hlc_ms(version.hlc) / _MS_PER_S, UTC),
+            expires=_time(version.expires_ms),
+        )
+        for version in found
+    ]
+
+
+def _time(wall_ms: int | None) -> datetime | None:
+    return None if wall_ms is None else datetime.fromtimestamp(wall_ms / _MS_PER_S, UTC)

@@ -13,6 +13,7 @@ from typing import Final
 import attrs
 import trio
 
+from gossipsync.core.model.hlc import hlc_ms
 from gossipsync.core.model.ids import peer_text
 from gossipsync.core.model.values import encode_value
 from gossipsync.errors import LocalError, WaitTimeoutError
@@ -74,6 +75,29 @@ async def _get(engine: ServedEngine, arguments: Arguments, _: SendPart) -> objec
     if isinstance(value, frozenset):
         value = sorted(value)
     return {"found": True, "value": encode_value(value)}
+
+
+async def _history(engine: ServedEngine, arguments: Arguments, send_part: SendPart) -> object:
+    bucket, key = arguments.text("bucket"), arguments.text("key")
+    with engine.lock:
+        known = bucket in engine.peer.replicas
+        found = engine.peer.history(bucket, key, engine.now()) if known else []
+        engine.wake()
+    rows: list[object] = [
+        {
+            "kind": version.kind,
+            "field": version.field,
+            "value": encode_value(version.value),
+            "origin": peer_text(version.origin),
+            "sender": peer_text(version.sender),
+            "hlc": str(int(version.hlc)),
+            "at_ms": hlc_ms(version.hlc),
+            "expires_ms": version.expires_ms,
+        }
+        for version in found
+    ]
+    await _send_rows(rows, send_part)
+    return len(rows)
 
 
 async def _keys(engine: ServedEngine, arguments: Arguments, send_part: SendPart) -> object:
@@ -159,6 +183,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "incr": incr,
     "sadd": sadd,
     "srem": srem,
+    "history": _history,
     "keys": _keys,
     "watch": watch,
     "rows": rows,

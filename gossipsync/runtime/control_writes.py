@@ -129,6 +129,7 @@ def open_bucket(engine: ServedEngine, bucket: str, kind: Kind | None) -> None:
         kind=rules.kind if kind is None else kind,
         deletes=rules.deletes,
         ttl_ms=rules.ttl_ms,
+        history_ms=rules.history_ms,
     )
 
 

@@ -89,7 +89,12 @@ class Engine:
 
     def _open_bucket(self, name: str, asked: BucketSettings) -> None:
         """As in the settings, unless the mesh has it otherwise: then a running service must still start."""
-        rules = {"kind": asked.kind, "deletes": asked.deletes, "ttl_ms": asked.ttl_ms}
+        rules = {
+            "kind": asked.kind,
+            "deletes": asked.deletes,
+            "ttl_ms": asked.ttl_ms,
+            "history_ms": asked.history_ms,
+        }
         try:
             self.peer.open_bucket(name, self.now(), **rules)  # type: ignore[arg-type]
         except BucketKindError as error:

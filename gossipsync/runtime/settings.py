@@ -33,6 +33,13 @@ class BucketSettings:
     ttl: float | None = None
     """Seconds."""
     deletes: Deletes | None = None
+    history: float | None = None
+    """Seconds."""
+
+    @property
+    def history_ms(self) -> int | None:
+        """The history in milliseconds, at least one."""
+        return None if self.history is None else max(1, round(self.history * _MS_PER_S))
 
     @property
     def ttl_ms(self) -> int | None:
@@ -54,6 +61,7 @@ class BucketSettings:
             other.kind if self.kind is None else self.kind,
             other.ttl if self.ttl is None else self.ttl,
             other.deletes if self.deletes is None else self.deletes,
+            other.history if self.history is None else self.history,
         )
 
     def differs_from(self, other: "BucketSettings") -> bool:
@@ -61,7 +69,12 @@ class BucketSettings:
         return self.over(other) != other.over(self)
 
     def __str__(self) -> str:
-        said = {"kind": self.kind, "ttl": self.ttl, "deletes": self.deletes}
+        said = {
+            "kind": self.kind,
+            "ttl": self.ttl,
+            "deletes": self.deletes,
+            "history": self.history,
+        }
         words = [
             f"{name}={part.name.lower() if isinstance(part, IntEnum) else part}"
             for name, part in said.items()
@@ -170,4 +183,5 @@ BUCKET_READERS: Final[Mapping[str, Callable[[object], object]]] = {
     "kind": readers.read_kind,
     "ttl": readers.parse_duration,
     "deletes": readers.read_deletes,
+    "history": readers.parse_duration,
 }

@@ -86,7 +86,7 @@ def _read_bucket(name: str, table: object, where: str) -> BucketSettings:
         return table
     if not isinstance(table, Mapping):
         raise ConfigError(
-            f"buckets.{name} in {where}: a table is needed, with kind, ttl or deletes"
+            f"buckets.{name} in {where}: a table is needed, with kind, ttl, deletes or history"
         )
     values: dict[str, object] = {}
     for key, given in table.items():

@@ -172,3 +172,22 @@ def test_a_bad_archive_changes_nothing(
     done = stranger.run("load", archive)
     assert done.stderr.startswith("error[remote]: a certificate in it is not of this network")
     assert stranger.ok("dump") == ""
+
+
+def test_history_on_the_command_line(make_peer: MakePeer) -> None:
+    peer = make_peer("past")
+    peer.buckets = '[buckets.flags]\nhistory = "1h"'
+    peer.start()
+    peer.ok("put", "flags", "k", '{"$bytes": "AP8="}')
+    peer.ok("put", "flags", "k", "2", "--ttl", "1h")
+    peer.ok("del", "flags", "k")
+    versions = peer.json("history", "flags", "k")["versions"]
+    assert isinstance(versions, list)
+    assert [version["kind"] for version in versions] == ["put", "put", "delete"]
+    assert versions[0]["value"] == {"$bytes": "AP8="}
+    assert versions[0]["origin"] == versions[0]["sender"] == peer.peer_id
+    assert versions[0]["expires"] is None
+    assert versions[1]["expires"] > versions[1]["at"]
+    assert peer.ok("history", "flags", "k").count("\n") >= 4
+    assert peer.json("history", "flags", "x")["versions"] == []
+    assert peer.json("history", "nothing", "x")["versions"] == []

@@ -170,7 +170,7 @@ def test_what_is_no_duration(given: object) -> None:
         ({"buckets": 7}, "a table for each bucket"),
         ({"buckets": {"b": 7}}, "buckets.b in the keywords: a table is needed"),
         ({"buckets": {"b": {"knd": "map"}}}, "did you mean kind"),
-        ({"buckets": {"b": {"history": 3}}}, "unknown setting 'history' in buckets.b"),
+        ({"buckets": {"b": {"histories": 3}}}, "unknown setting 'histories' in buckets.b"),
         (
             {"buckets": {"b": {"kind": "maps"}}},
             "buckets.b.kind in the keywords: 'maps' is not one of",

@@ -5,6 +5,7 @@ from gossipsync.core._peer.carrying import Cargo
 from gossipsync.core._peer.links import LinkPeer
 from gossipsync.core._peer.peer import Peer
 from gossipsync.core._peer.report import BucketStatus, MemberStatus, PeerStatus
+from gossipsync.core._peer.versions import Version
 from gossipsync.core._peer.writing import Written
 
 __all__ = [
@@ -15,5 +16,6 @@ __all__ = [
     "Peer",
     "PeerStatus",
     "Place",
+    "Version",
     "Written",
 ]

@@ -18,7 +18,7 @@ from gossipsync.core.model.reasons import Reason
 from gossipsync.core.replication.cells import INDEX, ORIGIN, SLOT, Cell, Slot
 from gossipsync.core.replication.celltree import CellTree, Found
 from gossipsync.core.replication.keeping import Keeper
-from gossipsync.core.replication.pieces import encode_piece, header_only, pruned
+from gossipsync.core.replication.pieces import ROWS, encode_piece, header_only, pruned
 from gossipsync.core.replication.replica import Replica
 from gossipsync.core.wire.reconciling import (
     Covered,
@@ -253,7 +253,13 @@ class Answers:
                 place = (log.bucket, log.origin, index)
                 self._keeper.settle(place)
                 piece = log.pieces.get(index)
-                if piece is not None and self._is_sendable(place):
+                if piece is None or not self._is_sendable(place):
+                    continue
+                replica = self._ctx.replicas.get(log.bucket)
+                if piece[ROWS] and replica is not None and replica.rules.history_ms is not None:
+                    # The past is for those who saw it: it might win where nobody remembers what it lost to.
+                    piece = pruned(piece, log.origin, index, replica.holds)
+                if piece is not None:
                     yield place, encode_piece(piece)
 
     def _send_parts(self, link: Link, run: int, pieces: Iterable[tuple[Origin, bytes]]) -> None:

@@ -16,6 +16,7 @@ from gossipsync.core._peer.loading import Loading, open_epoch
 from gossipsync.core._peer.parts import Parts
 from gossipsync.core._peer.receiving import Receiving
 from gossipsync.core._peer.report import MemberStatus, PeerStatus
+from gossipsync.core._peer.versions import Version, versions
 from gossipsync.core._peer.writing import Written
 from gossipsync.core.membership.dialling import Dialler
 from gossipsync.core.membership.members import Members
@@ -247,10 +248,13 @@ class Peer:
         kind: Kind | None = None,
         deletes: Deletes | None = None,
         ttl_ms: int | None = None,
+        history_ms: int | None = None,
     ) -> Replica:
         """A bucket under the rules given, or announced, or by default. Raises ConfigError, BucketKindError."""
         self._ctx.now = now
-        return self._writing.open_bucket(name, kind=kind, deletes=deletes, ttl_ms=ttl_ms)
+        return self._writing.open_bucket(
+            name, kind=kind, deletes=deletes, ttl_ms=ttl_ms, history_ms=history_ms
+        )
 
     def draft(self, bucket: str, now: Now, after: Token | None = None) -> Draft:
         """An empty draft on an open bucket, stamped above all that `after` names when it is committed."""
@@ -311,6 +315,12 @@ class Peer:
         """Verify and merge one peer's pieces; how many entries made a difference. Raises RemoteError; then nothing is merged."""
         self._ctx.now = now
         return self._carrying.take(certificate, pieces)
+
+    def history(self, bucket: str, key: str, now: Now) -> list[Version]:
+        """What was written to a key of an open bucket, oldest first: what still holds, and the past that the bucket keeps."""
+        self._ctx.now = now
+        self._commits.seal(everything=True)  # what was written just now is in no log yet
+        return versions(self._ctx, bucket, key)
 
     # -- queries ---------------------------------------------------------------------------------------------
 

@@ -58,7 +58,13 @@ class Writing:
     """Which certificate was found to permit writing a bucket: matching patterns at every write costs a tenth of it."""
 
     def open_bucket(
-        self, name: str, *, kind: Kind | None, deletes: Deletes | None, ttl_ms: int | None
+        self,
+        name: str,
+        *,
+        kind: Kind | None,
+        deletes: Deletes | None,
+        ttl_ms: int | None,
+        history_ms: int | None,
     ) -> Replica:
         """See Peer.open_bucket()."""
         ctx = self._ctx
@@ -72,9 +78,9 @@ class Writing:
             base.kind if kind is None else kind,
             base.deletes if deletes is None else deletes,
             base.ttl_ms if ttl_ms is None else ttl_ms,
-            base.history_ms,
+            base.history_ms if history_ms is None else history_ms,
         )
-        is_explicit = any(part is not None for part in (kind, deletes, ttl_ms))
+        is_explicit = any(part is not None for part in (kind, deletes, ttl_ms, history_ms))
         if replica is not None and (replica.is_announced or replica.is_explicit):
             _check_agrees(replica, rules)
             return replica
@@ -198,7 +204,7 @@ class Writing:
 
 
 def _check_agrees(replica: Replica, asked: BucketRules) -> None:
-    for part in ("kind", "deletes", "ttl_ms"):
+    for part in ("kind", "deletes", "ttl_ms", "history_ms"):
         current, wanted = getattr(replica.rules, part), getattr(asked, part)
         if current != wanted:
             raise BucketKindError(

@@ -51,6 +51,8 @@ class Limits:
     """How long entries that have lost stay in their bundles, so that a peer that restarts catches up from whole logs."""
     log_waste_bytes: int = 32 << 20
     """Entries that have lost, over all logs: beyond, the oldest go at once."""
+    history_bytes: int = 64 << 20
+    """Entries kept only for the history of their buckets, over all logs: beyond, the oldest go early."""
     link_queue_bytes: int = 2 << 20
     """Bytes handed to a link and not yet sent: beyond, the link gets no pushes until it has drained."""
     digest_lines: int = 1024

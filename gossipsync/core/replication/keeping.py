@@ -15,14 +15,17 @@ from attrs import define
 
 from gossipsync.core.model.bundle import Bundle, Header
 from gossipsync.core.model.hlc import hlc_at
-from gossipsync.core.model.ids import Origin, PeerId, peer_of
+from gossipsync.core.model.ids import PeerId, peer_of
 from gossipsync.core.model.limits import Limits
 from gossipsync.core.ports import Store
+from gossipsync.core.replication.cells import Cell
 from gossipsync.core.replication.lines import LineKey
 from gossipsync.core.replication.logs import Log, LogBook
+from gossipsync.core.replication.past import Kept, Name, Past, age_of
 from gossipsync.core.replication.pieces import (
     ROWS,
     Piece,
+    as_excerpt,
     encode_piece,
     header_only,
     joined,
@@ -37,8 +40,8 @@ _BREATH_S: Final = 0.05
 _MINOR_SHARE: Final = 4
 """A piece of which less than one in so many rows has lost waits so much longer."""
 _MINOR_PATIENCE: Final = 2
-
-_Name = tuple[str, Origin, int]
+_NO_PAST: Final = 1 << 80
+"""Above every stamp."""
 
 
 @define
@@ -72,13 +75,14 @@ class Keeper:
         # Both delays together stay below half a horizon (see `clear_old`), and leave time for a round.
         self._trim_after_s = min(limits.trim_after_s, horizon_ms / 1000 / 8)
         self._stored = stored
-        self._waste: dict[_Name, _Waste] = {}
-        self._minor: dict[_Name, _Waste] = {}
-        self._late: dict[_Name, None] = {}
+        self._waste: dict[Name, _Waste] = {}
+        self._minor: dict[Name, _Waste] = {}
+        self._late: dict[Name, None] = {}
         """Pieces with old entries that lost just now and are not committed yet."""
         self._covered: dict[LineKey, int] = {}
         self._covered_total = 0
         self._waste_bytes = 0
+        self._past = Past(limits.history_bytes)
         self._stable_seq = 0
         self._next_s: float | None = None
         self.has_changes = False
@@ -197,7 +201,7 @@ class Keeper:
         self._store.put_piece(log.bucket, log.origin, index, data)
         self.has_changes = True
 
-    def settle(self, name: _Name) -> None:
+    def settle(self, name: Name) -> None:
         """Take out of a piece what has lost, before it is given to somebody who may never hear of what it lost to."""
         waste = self._waste.pop(name, None) or self._minor.pop(name, None)
         if waste is not None and self._may_trim(name):
@@ -221,6 +225,14 @@ class Keeper:
             if not is_more:
                 self._stable_seq = stable_seq
         self._next_s = now_s + _BREATH_S if is_more else None
+
+    def end_past(self, wall_ms: int) -> None:
+        """Take out what is too old for its bucket's history."""
+        for bucket, replica in self._replicas.items():
+            history_ms = replica.rules.history_ms
+            if history_ms is not None or bucket in self._past.floors:
+                for name in self._past.raise_floor(bucket, history_ms or 0, wall_ms):
+                    self._prune(name, _Waste(0.0))
 
     def _note_losses(self, replica: Replica, now_s: float) -> None:
         losses, replica.losses = replica.losses, []
@@ -292,25 +304,39 @@ class Keeper:
             self._prune(name, self._waste.pop(name))
         return len(due) > _AT_ONCE
 
-    def _may_trim(self, name: _Name) -> bool:
+    def _may_trim(self, name: Name) -> bool:
         """What is ours and not committed, or not even sealed, has yet to be sent."""
         return peer_of(name[1]) != self._peer or name[2] <= self._stored.get(name[:2], 0)
 
-    def _is_minor(self, name: _Name, waste: _Waste) -> bool:
+    def _is_minor(self, name: Name, waste: _Waste) -> bool:
         piece = self._piece(name)
         return piece is not None and waste.rows * _MINOR_SHARE < len(piece[ROWS])
 
-    def _piece(self, name: _Name) -> Piece | None:
+    def _piece(self, name: Name) -> Piece | None:
         log = self._logs.find(name[:2])
         return None if log is None else log.pieces.get(name[2])
 
-    def _prune(self, name: _Name, waste: _Waste) -> None:
+    def _prune(self, name: Name, waste: _Waste) -> None:
         self._waste_bytes -= waste.size_bytes
         bucket, origin, index = name
         piece, log = self._piece(name), self._logs.find((bucket, origin))
         if piece is None or log is None or not piece[ROWS]:
             return
-        left = pruned(piece, origin, index, self._replicas[bucket].holds)
+        holds, kept = self._replicas[bucket].holds, Kept()
+        has_past = self._replicas[bucket].rules.history_ms is not None
+        floor = self._past.floors.get(bucket, 0) if has_past else _NO_PAST
+
+        def keep(key: str, cell: Cell) -> Cell | None:
+            held = holds(key, cell)
+            if held is None and age_of(cell) >= floor:
+                kept.add(cell)
+                return cell
+            return held
+
+        left = pruned(piece, origin, index, keep)
+        self._past.note(name, kept)
+        if left is not None and kept.size_bytes:
+            left = as_excerpt(left)  # nobody may take it for a bundle that has all to win by
         if left is None and index == log.index and not log.is_covered:
             left = header_only(piece)
         if left is not piece:

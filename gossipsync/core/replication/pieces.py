@@ -47,6 +47,8 @@ Keep = Callable[[str, Cell], Cell | None]
 """What state holds of a key's cell: the cell, its shadow, or None where it has lost."""
 
 _PLACE_BYTES: Final = 2
+_ENTRY_HEAD: Final = b"\x86"
+"""How an entry begins: an array of six, the key first."""
 _MAX_COUNT: Final = 1 << 16
 
 
@@ -149,6 +151,13 @@ def pruned(piece: Piece, origin: Origin, index: int, keep: Keep) -> Piece | None
     return (*_signed(piece), left, _packed(where), _packed(now_stubs), proof)
 
 
+def as_excerpt(piece: Piece) -> Part:
+    """A piece by itself, though it may have all rows of its bundle; the piece itself where it is an excerpt already."""
+    if len(piece) != 4:
+        return piece
+    return (*_signed(piece), piece[ROWS], _packed(range(len(piece[ROWS]))), b"", b"")
+
+
 def header_only(piece: Piece) -> Part:
     """The proof that a log went so far, and nothing else."""
     return (*_signed(piece), (), b"", b"", b"")
@@ -194,6 +203,19 @@ def cells_in_piece(piece: Piece, origin: Origin, index: int) -> list[tuple[str, 
     """(key, cell) of every row of a kept piece."""
     positions, stubs = _places(piece)
     return _cells(piece[ROWS], [at in stubs for at in positions], origin, index)
+
+
+def cells_of_key(piece: Piece, key: str, origin: Origin, index: int) -> list[Cell]:
+    """The cells of one key in a kept piece; rows of other keys are not even decoded."""
+    head = _ENTRY_HEAD + strict.encode(key)
+    positions, stubs = _places(piece)
+    rows = [
+        (row, at in stubs)
+        for at, row in zip(positions, piece[ROWS], strict=True)
+        if row.startswith(head)
+    ]
+    found = _cells([row for row, _ in rows], [is_stub for _, is_stub in rows], origin, index)
+    return [cell for _, cell in found]
 
 
 def is_whole(piece: Piece | None) -> bool:
