@@ -6,7 +6,7 @@ where a command first needs them, so that the shell's completion and `--help` st
 
 import click
 
-from gossipsync.cli import _data, _dumps, _kinds, _mesh, _setup
+from gossipsync.cli import _data, _diff, _dumps, _kinds, _mesh, _setup
 from gossipsync.cli._demo import demo
 from gossipsync.cli._options import Invocation, add_common
 from gossipsync.cli._run import run
@@ -20,14 +20,22 @@ _SECTIONS = (
         "Read and write",
         ("get", "put", "del", "keys", "history", "watch", "incr", "sadd", "srem", "dump", "load"),
     ),
-    ("Watch over", ("status", "members", "gossipinfo", "wait", "leave", "forget")),
+    ("Watch over", ("status", "members", "gossipinfo", "diff", "wait", "leave", "forget")),
     ("Study", ("sim",)),
 )
 _COMMANDS = (
     *(_setup.init, _setup.invite, _setup.join, _setup.keygen, run, demo),
     *(_data.get, _data.put, _data.delete, _data.keys, _data.history, _data.watch),
     *(_kinds.incr, _kinds.sadd, _kinds.srem, _dumps.dump, _dumps.load),
-    *(_mesh.status, _mesh.members, _mesh.gossipinfo, _mesh.wait, _mesh.leave, _mesh.forget),
+    *(
+        _mesh.status,
+        _mesh.members,
+        _mesh.gossipinfo,
+        _diff.diff,
+        _mesh.wait,
+        _mesh.leave,
+        _mesh.forget,
+    ),
     sim,
 )
 

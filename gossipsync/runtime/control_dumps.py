@@ -1,6 +1,6 @@
 """`dump` and `load` over the control socket: a bucket as readable rows, or as the signed pieces that it is made of.
 
-Rows are written as this peer's own; pieces keep their origins and pass the core's gate. Each request stands for itself, so that
+`sums` lets `diff` compare two peers without either sending its values. Rows are written as this peer's own; pieces keep their origins and pass the core's gate. Each request stands for itself, so that
 nothing is kept here for a caller that may go away; whoever loads checks everything first, with `is_trial`, then sends it again.
 
 Invariant: one request is merged or written as a whole, or not at all.
@@ -11,16 +11,17 @@ from typing import Final
 import trio
 
 from gossipsync.core import NO_EXPIRY, Cargo, Draft, Kind, Now, Place, Replica
-from gossipsync.core.model.ids import peer_text
+from gossipsync.core.model.ids import epoch_of, peer_of, peer_text
 from gossipsync.core.model.values import encode_value
 from gossipsync.errors import LocalError, ValueTypeError
 from gossipsync.runtime.control_arguments import Arguments
 from gossipsync.runtime.control_waits import SendPart, ServedEngine, until
 from gossipsync.runtime.control_writes import open_bucket, room
 
-__all__ = ["load_pieces", "load_rows", "pieces", "rows", "settle"]
+__all__ = ["load_pieces", "load_rows", "pieces", "rows", "settle", "sums"]
 
 _PART_ROWS: Final = 200
+_PART_SUMS: Final = 2000
 _PART_BYTES: Final = 1 << 20
 _STORED_S: Final = 5.0
 """How long to wait for our own store: under constant writes it is never quite idle."""
@@ -67,6 +68,23 @@ def _row(engine: ServedEngine, replica: Replica, key: str) -> dict[str, object] 
         "origin": peer_text(seen.origin),
         "hlc": str(int(seen.hlc)),
     }
+
+
+async def sums(engine: ServedEngine, arguments: Arguments, send_part: SendPart) -> object:
+    """Send what stands for each key of a bucket, and how far its lines go; nothing for one that is not here."""
+    bucket = arguments.text("bucket")
+    with engine.lock:
+        replica = engine.peer.replicas.get(bucket)
+        found = [] if replica is None else replica.key_sums(engine.now().wall_ms)
+        lines = [
+            {"peer_id": peer_text(peer_of(origin)), "epoch": str(epoch_of(origin)), "index": index}
+            for (name, origin), index in engine.peer.vector().items()
+            if name == bucket
+        ]
+    for start in range(0, len(found), _PART_SUMS):
+        part = found[start : start + _PART_SUMS]
+        await send_part([[key, total.to_bytes(8, "big")] for key, total in part])
+    return {"lines": lines}
 
 
 async def pieces(engine: ServedEngine, arguments: Arguments, send_part: SendPart) -> object:

@@ -15,7 +15,7 @@ from gossipsync.cli._app import app
 DUE = {
     *("init", "invite", "join", "keygen", "run", "demo"),
     *("get", "put", "del", "keys", "history", "watch", "incr", "sadd", "srem", "dump", "load"),
-    *("status", "members", "gossipinfo", "wait", "leave", "forget"),
+    *("status", "members", "gossipinfo", "diff", "wait", "leave", "forget"),
 }
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes._peers import PeerProcess
+from tests.processes._peers import PeerProcess, gossipsync
 from tests.processes.conftest import MakePeer
 
 FINAL = '[buckets.sessions]\nkind = "map"\nttl = "30m"\ndeletes = "final"'
@@ -191,3 +191,31 @@ def test_history_on_the_command_line(make_peer: MakePeer) -> None:
     assert peer.ok("history", "flags", "k").count("\n") >= 4
     assert peer.json("history", "flags", "x")["versions"] == []
     assert peer.json("history", "nothing", "x")["versions"] == []
+
+
+def test_diff_names_lines_and_keys(make_peer: MakePeer, folder: Path) -> None:
+    a, b = make_peer("a").start(), make_peer("b").start()
+    archive = folder / "archive"
+    a.ok("put", "flags", "same", "1")
+    a.ok("put", "flags", "changed", "1")
+    a.ok("dump", "--archive", "--out", archive)
+    b.ok("load", archive)
+    same = gossipsync("diff", a.socket, b.config)
+    assert (same.returncode, same.stdout) == (0, "a and b have the same\n")
+    a.ok("put", "flags", "changed", "2")
+    a.ok("put", "flags", "new", "1")
+    b.ok("put", "other", "theirs", "1")
+    document = json.loads(a.ok("diff", "a", b.folder, "-o", "json"))
+    assert document["a"] == {"name": "a", "peer_id": a.peer_id}
+    assert document["b"]["name"] == "b"
+    assert document["keys"] == [
+        {"bucket": "flags", "key": "changed", "in": "both"},
+        {"bucket": "flags", "key": "new", "in": "a"},
+        {"bucket": "other", "key": "theirs", "in": "b"},
+    ]
+    assert [(row["bucket"], row["origin"], row["a"], row["b"]) for row in document["lines"]] == [
+        ("flags", a.peer_id, 4, 2),
+        ("other", b.peer_id, 0, 1),
+    ]
+    assert a.ok("diff", "a", b.folder).splitlines()[-1] == "key   other  theirs: only b"
+    assert a.run("diff", "a", "nobody").returncode == 3

@@ -31,14 +31,19 @@ class ChangeLog:
             self._keys -= len(self._runs.popleft()[1])
 
     def since(self, position: int) -> list[str] | None:
-        """Keys changed after `position`, each once, oldest first; None where that is no longer, or not yet, known."""
+        """Keys changed from `position` on, each once, oldest first; None where that is no longer, or not yet, known."""
+        changed = self.changed_since(position)
+        return None if changed is None else [key for key, _ in changed]
+
+    def changed_since(self, position: int) -> list[tuple[str, int]] | None:
+        """As `since`, each key with the position of its last change, in that order: whoever goes on behind it misses none."""
         oldest = self._runs[0][0] if self._runs else self.position
         if not oldest <= position <= self.position:
             return None
-        seen: dict[str, None] = {}
+        seen: dict[str, int] = {}
         for start, keys in reversed(self._runs):
             if start + len(keys) <= position:
                 break
-            for key in reversed(keys[max(0, position - start) :]):
-                seen.setdefault(key)
-        return list(reversed(seen))
+            for at in range(len(keys) - 1, max(0, position - start) - 1, -1):
+                seen.setdefault(keys[at], start + at)
+        return list(reversed(seen.items()))

@@ -52,6 +52,10 @@ class LiveSum:
         self._position = changes.position
         return Totals(f"{self._hash % (1 << 64):016x}", self._bytes, self._tombstones)
 
+    def keys(self) -> list[tuple[str, int]]:
+        """Each visible key with what stands for its value and expiry, as `totals` left it."""
+        return [(key, part[0]) for key, part in self._parts.items() if part[0]]
+
     def forget(self, keys: Iterable[str]) -> None:
         """Keys of which nothing is held any more; nobody could see them."""
         for key in keys:

@@ -200,6 +200,11 @@ class Replica:
         self.sweep(wall_ms)
         return self._live_sum.totals(self._cells, self.rules.kind, self.changes)
 
+    def key_sums(self, wall_ms: int) -> list[tuple[str, int]]:
+        """Visible keys, each with what stands for its value and expiry; these add up to the fingerprint."""
+        self.totals(wall_ms)
+        return self._live_sum.keys()
+
     def _is_visible(self, group: Group | None, wall_ms: int) -> bool:
         return (
             group is not None
