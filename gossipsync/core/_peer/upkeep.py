@@ -87,8 +87,10 @@ class Upkeep:
     def _stable_seq(self) -> int:
         """The newest moment at which everybody present had what we had; 0 where we cannot know."""
         ctx = self._ctx
+        if ctx.is_sparse:
+            return 0
         links = [ctx.by_peer.get(peer) for peer in ctx.members.present]
-        if ctx.is_sparse or not links or not all(links):
+        if not links or not all(links):
             return 0
         return min(link.base_seq for link in links if link is not None)
 

@@ -45,11 +45,13 @@ class Prefix(Checker):
     looked = changed
 
     def _may_be_forgotten(self, entry: Entry) -> bool:
-        """Is it a delete, or has it expired, so long ago by anybody's clock that its shadow may be gone?"""
+        """Is it a delete, or has it expired, so long ago by anybody's clock that a newcomer need not be told of it?
+
+        Peers keep shadows for twice the largest skew longer, but states are compared without those that may be gone by then.
+        """
         options = self.simulation.options
         ended_ms = hlc_ms(entry.written.hlc) if entry.op == "delete" else entry.expires_ms
-        grace_ms = 1000 * (options.horizon + 2 * options.max_skew)
-        return ended_ms is not None and ended_ms + grace_ms <= self._newest_ms
+        return ended_ms is not None and ended_ms + 1000 * options.horizon <= self._newest_ms
 
     def finished(self) -> None:
         """Everybody once more."""
