@@ -4,7 +4,7 @@ One run at a time asks one member, step by step: proofs of how far its lines go 
 nothing, then sums over ranges of cells, descending where they differ, then the cells that we lack. Only when every step has been
 answered in full do our lines move to the snapshot: whatever of it is not in our state then has lost to something that is.
 Ranges are read after the snapshot was taken, and a key's winner lies in the same range as what it beat, so no answer can be too
-old. A run dies with its link. What a cell is worth that our line covers already is decided in `_is_wanted`.
+old. A run dies with its link. What a cell is worth that our line covers already is decided in `_wants`.
 """
 
 from __future__ import annotations
