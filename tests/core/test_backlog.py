@@ -51,10 +51,20 @@ class Writer:
         self.peer.handle_deadline(self.now)
 
     def write(self) -> None:
+        self.write_only()
+        self.drain()
+
+    def write_only(self) -> None:
         draft = self.peer.draft("b", self.now)
         draft.put(f"k{self.written}", bytes(3_000))
         self.peer.commit_draft(draft, self.now)
         self.written += 1
+
+    def write_many_only(self) -> None:
+        for _ in range(50):
+            self.write_only()
+
+    def drain(self) -> None:
         for effect in list(self.peer.drain()):
             if isinstance(effect, Commit):
                 self.peer.handle_committed(effect.ticket, self.now)
@@ -80,6 +90,17 @@ class Writer:
 @pytest.fixture
 def writer() -> Writer:
     return Writer()
+
+
+def test_writes_that_nobody_had_time_to_seal_count_too() -> None:
+    writer = Writer()
+    writer.link(SLOW)
+    with pytest.raises(OverloadedError, match="any member to store"):
+        writer.write_many_only()
+    writer.drain()
+    assert 0 < writer.peer.queues()["unconfirmed_bytes"] < LIMITS.unconfirmed_bytes + 4_000
+    writer.confirm(SLOW, writer.written)
+    assert writer.peer.is_writable()
 
 
 def test_alone_nobody_is_waited_for(writer: Writer) -> None:

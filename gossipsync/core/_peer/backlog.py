@@ -27,10 +27,13 @@ class Backlog:
 
     @property
     def is_full(self) -> bool:
-        """Are our neighbours too far behind our writes?"""
-        return self.size_bytes > self._ctx.config.limits.unconfirmed_bytes and bool(
-            self._ctx.by_peer
-        )
+        """Are our neighbours too far behind the bundles we sealed?"""
+        return self.is_full_with(0)
+
+    def is_full_with(self, more_bytes: int) -> bool:
+        """Would they be, once writes of this size are sealed too?"""
+        limit = self._ctx.config.limits.unconfirmed_bytes
+        return self.size_bytes + more_bytes > limit and bool(self._ctx.by_peer)
 
     def sealed(self, bucket: str, index: int, size_bytes: int) -> None:
         """One more bundle of ours is on its way to those who are there."""

@@ -50,6 +50,7 @@ class Commits:
     pending_bytes: int = 0
     """Own writes not yet committed."""
     _unsealed_bytes: int = 0
+    """Of them, those not yet in a bundle, and so not yet in the backlog."""
     _own: list[tuple[Origin, bytes]] = field(factory=list)
     _dirty: dict[LineKey, int] = field(factory=dict)
     _has_heads: bool = False
@@ -70,6 +71,17 @@ class Commits:
     def wrote(self, size_bytes: int) -> None:
         """Own writes went to the sealer."""
         self.pending_bytes += size_bytes
+        self._unsealed_bytes += size_bytes
+
+    @property
+    def outrun_bytes(self) -> int:
+        """By how much our writes, sealed or not, are ahead of our neighbours."""
+        return self.backlog.size_bytes + self._unsealed_bytes
+
+    @property
+    def is_outrun(self) -> bool:
+        """Are our writes, sealed or not, too far ahead of what our neighbours have stored?"""
+        return self.backlog.is_full_with(self._unsealed_bytes)
 
     def applied(self, key: LineKey) -> None:
         """A bundle went to the store's buffer."""
@@ -101,8 +113,11 @@ class Commits:
                     ctx.name_line(key)
                 self._keeper.append(bundle, ctx.peer_id, data)
                 self._own.append((ctx.origin, data))
+                self._unsealed_bytes -= len(data)  # a little more than its entries: zero below
                 self.backlog.sealed(bucket, bundle.header.index, len(data))
                 self.applied(key)
+        if self._sealer.is_empty() or self._unsealed_bytes < 0:
+            self._unsealed_bytes = 0
 
     def commit(self) -> Commit | None:
         """The next commit to carry out, if anything waits and none is under way."""

@@ -186,7 +186,7 @@ class Report:
             WarningCode.CLOCK_SUSPECT: suspect,
             WarningCode.STORE_FAILING: self._commits.failure is not None,
             WarningCode.BUCKET_MISMATCH: bool(ctx.mismatched),
-            WarningCode.OVERLOADED: self._commits.backlog.is_full
+            WarningCode.OVERLOADED: self._commits.is_outrun
             or self._commits.pending_bytes > ctx.config.limits.pending_bytes,
         }
         return [code for code, holds in found.items() if holds]

@@ -171,8 +171,8 @@ class Writing:
             self._permitted[bucket] = capability
         if not self.is_writable():
             waiting = (
-                f"{self._commits.backlog.size_bytes:,} bytes of writes wait for any member to store them"
-                if self._commits.backlog.is_full
+                f"{self._commits.outrun_bytes:,} bytes of writes wait for any member to store them"
+                if self._commits.is_outrun
                 else f"{self._commits.pending_bytes:,} bytes of writes wait for the store"
             )
             raise OverloadedError(f"{waiting}: write more slowly, and see status")
@@ -182,7 +182,7 @@ class Writing:
         commits = self._commits
         return (
             commits.pending_bytes <= self._ctx.config.limits.pending_bytes
-            and not commits.backlog.is_full
+            and not commits.is_outrun
         )
 
     def unsealed(self) -> dict[LineKey, Written]:

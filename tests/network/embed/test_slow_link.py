@@ -103,7 +103,7 @@ def test_a_writer_that_outruns_a_slow_line_is_refused(
         write()
     queues, limits = near._life.engine().peer.queues(), Limits()
     assert written < PLENTY
-    assert queues["unconfirmed_bytes"] < limits.unconfirmed_bytes + limits.pending_bytes / 4
+    assert queues["unconfirmed_bytes"] < limits.unconfirmed_bytes + limits.bundle_bytes
     assert queues["link_queue_bytes"] < 2 * limits.link_queue_bytes
     monkeypatch.setattr(_binding, "PATIENCE_S", 10)
     line.is_wide.set()
