@@ -155,7 +155,8 @@ class TokenError(LocalError):
 class CursorError(LocalError):
     """A cursor cannot be continued from here.
 
-    Fault: nobody's: it belongs to another peer's store, or what it points at is no longer kept.
+    Fault: nobody's: it belongs to another peer's store, or to a run of this one that ended in a crash, or more has changed since
+    than is remembered, as may also happen to a watch that is not read for long.
     State: nothing was consumed. Next: watch again from `since=None` and compare with what you hold.
     """
 

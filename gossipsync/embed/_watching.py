@@ -29,10 +29,10 @@ class _Watch:
         self._bucket = binding.name
         self._timeout_s = check_timeout(timeout)
         self._watching = Watching(
-            binding.replica(),
+            self._engine.peer,
             self._engine.lock,
             binding.wall_ms,
-            self._engine.run_name,
+            binding.replica().name,
             prefix,
             since,
         )

@@ -28,14 +28,14 @@ async def watch(engine: ServedEngine, arguments: Arguments, send_part: SendPart)
         if since not in {None, "now"}:
             raise CursorError(f"there is no bucket {bucket!r} here; watch from the beginning")
         if since == "now":
-            since = first_cursor(engine.run_name, bucket)
+            since = first_cursor(engine.peer.run_name, bucket)
         if not await until(engine, lambda: bucket in engine.peer.replicas, timeout_s):
             return None
     watching = Watching(
-        engine.peer.replicas[bucket],
+        engine.peer,
         engine.lock,
         lambda: engine.now().wall_ms,
-        engine.run_name,
+        bucket,
         prefix,
         since,
     )

@@ -78,12 +78,11 @@ class Engine:
         self.waiters = self._driver.waiters
         self.wake = self._driver.wake
         """Have the peer drained soon: with the lock held, after every change of the peer. Any thread."""
-        self.run_name = bytes(self.peer.origin)
-        """Names this run of the peer: never the same again."""
         self._links: dict[LinkId, Link] = {}
         self._link_ids = count(1)
         self._nursery: trio.Nursery | None = None
         self._is_leaving = False
+        self._is_flushed = False
         self._is_closing = trio.Event()
         self._has_moved = trio.Event()
 
@@ -184,7 +183,15 @@ class Engine:
         finally:
             with self.lock:
                 self.waiters.close()
+            self._leave_cursors()
             self._committer.close()
+
+    def _leave_cursors(self) -> None:
+        """No task is left that could change anything; where all is stored, cursors stay valid over the restart."""
+        with self.lock:
+            if self._is_flushed and not self._committer.is_busy and self._driver.is_idle():
+                self.peer.leave_cursors(self.now())
+                self._committer.commit_now()
 
     async def _open(self, nursery: trio.Nursery) -> None:
         settings = self.settings
@@ -232,12 +239,17 @@ class Engine:
         """Seal, commit, send and say goodbye, as far as the time allows."""
         with trio.move_on_after(_FLUSH_S):
             self._driver.speak(self.peer.leave if self._is_leaving else self.peer.close)
-            while self._committer.is_busy or not self._driver.is_idle():
-                await self._next_move()
+            await self._commit_all()
             for link in self._links.values():
                 link.hang_up("closing")
             while self._links:
                 await self._next_move()
+            await self._commit_all()
+            self._is_flushed = True
+
+    async def _commit_all(self) -> None:
+        while self._committer.is_busy or not self._driver.is_idle():
+            await self._next_move()
 
     async def _next_move(self) -> None:
         """Sleep until a commit was answered or a link has ended."""

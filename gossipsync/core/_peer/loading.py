@@ -38,6 +38,7 @@ class Loading:
         for key, stored in logs.items():
             self._load_line(key, stored)
             self._parts.commits.loaded(key)
+        self._parts.cursors.load(heads)
         touched = heads.get(TOUCHED_HEAD)
         if touched is not None:
             # It is written by peers that are ready, and only by these.

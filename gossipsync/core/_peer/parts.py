@@ -7,6 +7,7 @@ from gossipsync.core._peer.carrying import Carrying
 from gossipsync.core._peer.commits import Commits
 from gossipsync.core._peer.concern import Concern
 from gossipsync.core._peer.context import Context, Link
+from gossipsync.core._peer.cursors import Cursors
 from gossipsync.core._peer.disputes import Disputes
 from gossipsync.core._peer.early import Early
 from gossipsync.core._peer.exchange import Exchanges
@@ -73,6 +74,7 @@ class Parts:
             stored,
         )
         self.commits = Commits(ctx, self.sealer, self.keeper, stored)
+        self.cursors = Cursors(ctx, self.commits)
         self.ingest = Ingest(
             ctx, self.admission, self.keeper, self.lives, self.commits.relay, self.commits.applied
         )

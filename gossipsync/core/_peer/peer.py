@@ -7,6 +7,8 @@ happened; everything that must be done outside comes out of `drain()`. The same 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
+from typing import Final
 
 from gossipsync.core._peer.answering import Place
 from gossipsync.core._peer.carrying import Cargo
@@ -43,6 +45,9 @@ from gossipsync.core.replication.logs import LogBook
 from gossipsync.core.replication.replica import Replica
 from gossipsync.core.replication.tokens import Token
 from gossipsync.errors import ClosedError
+
+
+_RUN_NAME_BYTES: Final = 6
 
 
 class Peer:
@@ -108,6 +113,7 @@ class Peer:
         Loading(ctx, parts).run()
         parts.lives.start()
         open_epoch(ctx)
+        self._run_name = sha256(ctx.origin).digest()[:_RUN_NAME_BYTES]
         self._introductions.start(credential)
         self._rounds.next_s = now.mono_s
         self._probing.start()
@@ -133,6 +139,11 @@ class Peer:
     def epoch(self) -> Epoch:
         """This run of the peer."""
         return epoch_of(self._ctx.origin)
+
+    @property
+    def run_name(self) -> bytes:
+        """Names this run of the peer, in cursors: never the same again."""
+        return self._run_name
 
     @property
     def state(self) -> str:
@@ -301,6 +312,11 @@ class Peer:
         self._commits.seal(everything=True)
         self._introductions.say_goodbye(Stance.LEFT)
 
+    def leave_cursors(self, now: Now) -> None:
+        """The last word, once `is_idle` and with all links down: buffer in the store what keeps cursors valid in the next run."""
+        self._ctx.now = now
+        self._parts.cursors.leave(self._run_name)
+
     def forget(self, called: str, now: Now) -> PeerId:
         """Give up the dead member of that name, or peer id's beginning. Raises LocalError, NotPermittedError if it lives."""
         self._ctx.now = now
@@ -397,6 +413,10 @@ class Peer:
     def is_synced(self) -> bool:
         """Do we have all that the members we talked to are known to have?"""
         return self._standing.is_synced()
+
+    def last_position(self, bucket: str, run_name: bytes) -> int | None:
+        """The newest position in a bucket's change log that a cursor of an earlier run may have; None where that run is unknown."""
+        return self._parts.cursors.last_position(bucket, run_name)
 
     def is_writable(self) -> bool:
         """Is there room for more writes?"""

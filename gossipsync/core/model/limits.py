@@ -106,7 +106,7 @@ class Limits:
     messages_per_s: float = 2000.0
     """Messages a link may send us a second, averaged over a burst of as many: above any honest peer's, below a flood."""
     change_keys: int = 100_000
-    """Keys in the change log that watchers read from; one that lags further is brought up to date from the state."""
+    """Changes in the log that watchers read from, and beyond these keys that are gone from the state: whoever lags further is told."""
     links: int = 256
     """Links that others may open to us, above what we ask for ourselves."""
     wanted_span_s: float = 10.0

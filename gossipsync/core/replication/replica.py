@@ -86,10 +86,12 @@ class Replica:
         """Does a signed bundle, ours or another's, carry the announcement?"""
         self.is_explicit = False
         """Did the application name rules itself?"""
-        self.changes = ChangeLog(change_limit)
         self.version = 0
         """Grows with every application of entries, so that a draft notices what came between."""
         self._cells: dict[str, Group] = {}
+        self.changes = ChangeLog(change_limit, self._cells)
+        self.has_dropped = False
+        """Has this run given up cells that the store may still have?"""
         self._live = 0
         self.losses: list[Loss] = []
         """Entries that lost since somebody last took them from here, for whoever keeps the logs."""
@@ -275,6 +277,7 @@ class Replica:
         group = self._cells[key]
         self._replace(key, group, without(group, cell))
         self._note_loss(cell)
+        self.has_dropped = True
         self._changed([key])
 
     def holds(self, key: str, cell: Cell) -> Cell | None:

@@ -43,6 +43,39 @@ def test_changes_since_a_position_come_once_each_oldest_first(
     assert sum(len(run) for _, run in log._runs) <= limit + max(map(len, runs), default=0)
 
 
+@given(_RUNS, st.integers(1, 3), st.sets(st.sampled_from("abcd")))
+def test_a_log_that_is_followed_knows_as_much_as_there_is_in_state(
+    runs: list[list[str]], limit: int, held: set[str]
+) -> None:
+    log = ChangeLog(limit, held)
+    log.is_followed = True
+    every = [key for run in runs for key in run]
+    for run in runs:
+        log.add(run)
+    for position in range(len(every) + 1):
+        last_seen = {key: number for number, key in enumerate(every[position:], position)}
+        expected = sorted(last_seen.items(), key=lambda one: one[1])
+        changed = log.changed_since(position)
+        assert changed == expected or (changed is None and len(held) + limit < len("abcd"))
+        if changed is None:
+            continue
+        floor, newest = log.newest(1000)
+        assert newest == log.changed_since(floor)
+        later = ChangeLog(limit, held)
+        later.add(["x"])  # what loading adds, and is not to be shown
+        later.go_on(log.position, floor, newest)
+        later.add(["b"])
+        assert later.changed_since(position) == [
+            *(one for one in expected if one[0] != "b"),
+            ("b", len(every)),
+        ]
+    floor, newest = log.newest(26)  # of two keys
+    assert newest == log.changed_since(floor)
+    known, all_newest = log.newest(1000)
+    assert newest == all_newest[-2:]
+    assert floor == (known if len(newest) == len(all_newest) else all_newest[-3][1] + 1)
+
+
 MAKER = PeerId(bytes(range(32)))
 _LINES = st.dictionaries(
     st.integers(0, (1 << 64) - 1).map(LineName),
