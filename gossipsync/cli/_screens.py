@@ -78,7 +78,7 @@ def gossip_screen(info: Mapping[str, object]) -> "RenderableType":
     from rich.text import Text
 
     facts = {name: info[name] for name in ("peer_id", "epoch", "digest") if name in info}
-    for group in ("queues", "drops", "traffic"):
+    for group in ("health", "queues", "drops", "traffic"):
         numbers = _mapping(info.get(group))
         if numbers:
             facts[group] = ", ".join(f"{name} {count}" for name, count in numbers.items())

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Self
 
+from tests.faults._waits import await_, states
 from tests.processes._peers import COMMAND, DEADLINE_S, PeerProcess, environment, gossipsync
 from tests.processes.conftest import MakePeer
 
@@ -121,6 +122,36 @@ def test_who_leaves_is_no_member_any_more(make_peer: MakePeer) -> None:
     assert b.await_end() == 0
     [row] = a.json("members")["members"]  # type: ignore[misc]
     assert row["name"] == "a"
+
+
+def test_a_dead_member_is_forgotten_everywhere_and_may_return(make_peer: MakePeer) -> None:
+    a, b, c = three(make_peer)
+    alive = a.run("forget", "c")
+    assert alive.returncode == 1
+    assert (
+        alive.stderr
+        == "error[not-permitted]: 'c' is alive; run `gossipsync leave` there, or stop it first\n"
+    )
+    c.kill()
+    await_(lambda: states(a).get("c") in {"suspect", "down"}, "c is missed")
+    for nobody in ("a", a.peer_id, "nobody", ""):  # a peer cannot forget itself
+        unknown = a.run("forget", nobody)
+        assert unknown.returncode == 1
+        assert unknown.stderr.startswith("error[")
+        assert f"no other member is called {nobody!r}; " in unknown.stderr
+    assert states(b).keys() == {"a", "b", "c"}
+    assert a.run("put", "b", "k", "1", "--ack", "all", "--timeout", "0.3").returncode == 5
+    assert a.ok("forget", c.peer_id[:12]) == ""
+    assert states(a) == {"a": "alive", "b": "alive"}
+    assert "no other member" in a.run("forget", "c").stderr  # it is done
+    await_(lambda: "c" not in states(b), "b hears of it")
+    a.ok("put", "b", "k", "2", "--ack", "all", "--timeout", "10")
+    assert a.run("status", "--check").returncode == 0
+    c.start()
+    for peer in (a, b, c):
+        peer.ok("wait", "--members", "3", "--synced", "--timeout", "15")
+    assert c.ok("get", "b", "k") == "2\n"
+    a.ok("put", "b", "k", "3", "--ack", "all", "--timeout", "10")
 
 
 def test_who_is_stopped_stays_a_member_and_is_away(make_peer: MakePeer) -> None:

@@ -174,7 +174,8 @@ def test_json_shapes(peer: PeerProcess) -> None:
     assert member["peer_id"] == status["peer_id"] == peer.peer_id
     [row] = peer.ok("members", "-o", "ndjson").splitlines()
     assert json.loads(row)["name"] == "a"
-    assert peer.json("gossipinfo")
+    health = peer.json("gossipinfo")["health"]
+    assert health == {"score": 0, "stalls": 0, "probes_failed": 0, "doubts_refuted": 0}
     assert peer.json("gossipinfo", "a")
     unknown = peer.run("gossipinfo", "nobody")
     assert unknown.returncode == 1

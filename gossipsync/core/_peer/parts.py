@@ -57,8 +57,22 @@ class Parts:
         self.early = Early(ctx, self.standing, self.lives, self.writing)
         self.concern = Concern(ctx, self.commits, self.writing, self.rounds, self.exchanges)
         self.report = Report(
-            ctx, self.standing, self.introductions, self.rounds, self.commits, self.lives
+            ctx,
+            self.standing,
+            self.introductions,
+            self.rounds,
+            self.commits,
+            self.lives,
+            self._health,
         )
+
+    def _health(self) -> dict[str, int]:
+        return {
+            "score": self.health.score,
+            "stalls": self.probing.stalls,
+            "probes_failed": self.probing.failed,
+            "doubts_refuted": self.verdicts.refuted,
+        }
 
     def _replicate(self) -> None:
         """What moves bundles."""
@@ -112,12 +126,12 @@ class Parts:
         self.introductions = Introductions(ctx, self.standing, self.lives, self.commits.put_head)
         self.carrying = Carrying(ctx, self.answers, self.admission, self.ingest, self.introductions)
         self.hearsay = Hearsay(ctx, self.introductions)
-        health = LocalHealth()
-        self.verdicts = Verdicts(ctx, self.introductions, health, self.commits.put_head)
+        self.health = LocalHealth()
+        self.verdicts = Verdicts(ctx, self.introductions, self.health, self.commits.put_head)
         self.rounds = Rounds(
             ctx, self.standing, self.introductions, self.hearsay, self.exchanges, self.verdicts
         )
-        self.probing = Probing(ctx, self.verdicts, health, self.rounds.call)
+        self.probing = Probing(ctx, self.verdicts, self.health, self.rounds.call)
         self.links = Links(
             ctx,
             self.standing,

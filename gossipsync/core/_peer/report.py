@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 from attrs import frozen
 
@@ -87,6 +88,7 @@ class Report:
         rounds: Rounds,
         commits: Commits,
         lives: Lives,
+        health: Callable[[], dict[str, int]],
     ) -> None:
         self._ctx = ctx
         self._standing = standing
@@ -94,6 +96,7 @@ class Report:
         self._rounds = rounds
         self._commits = commits
         self._lives = lives
+        self._health = health
 
     def status(self) -> PeerStatus:
         """Everything on one screen."""
@@ -273,6 +276,7 @@ class Report:
                 }
                 for link in sorted(ctx.by_peer.values(), key=lambda link: link.peer)
             ],
+            "health": self._health(),
             "queues": self.queues(),
             "drops": {
                 "pushes_skipped": ctx.counters["push-skipped"],

@@ -92,13 +92,13 @@ class Verdicts:
             and (member.name == called or (called and peer_text(member.peer).startswith(called)))
         ]
         if not found:
-            raise LocalError(f"no other member is called {called!r}: see gossipsync members")
+            raise LocalError(f"no other member is called {called!r}; see `gossipsync members`")
         if len(found) > 1:
-            raise LocalError(f"{len(found)} members are called {called!r}: give more of a peer id")
+            raise LocalError(f"{len(found)} members are called {called!r}; give more of a peer id")
         (member,) = found
         if member.is_linked or member.state == "alive":
             raise NotPermittedError(
-                f"{member.name!r} is alive: run gossipsync leave there, or stop it first"
+                f"{member.name!r} is alive; run `gossipsync leave` there, or stop it first"
             )
         statement = self._state(Claim.DISMISSAL, member)
         self._apply(statement)

@@ -12,11 +12,18 @@ import gossipsync
 from gossipsync import Mesh
 from gossipsync.core import Peer
 from gossipsync.core.model.ids import peer_text
-from gossipsync.errors import AckTimeoutError, TransportError, WaitTimeoutError
+from gossipsync.errors import (
+    AckTimeoutError,
+    LocalError,
+    NotPermittedError,
+    TransportError,
+    WaitTimeoutError,
+)
 from gossipsync.runtime.trust import keygen
 from tests.network.embed.conftest import Spawn
 
 Pair = tuple[Mesh, Mesh]
+Settings = Callable[..., dict[str, object]]
 
 
 @pytest.mark.parametrize("ack", [1, 2, "majority", "all"])
@@ -78,6 +85,53 @@ def test_who_closes_is_away_and_who_leaves_is_gone(three: tuple[Mesh, Mesh, Mesh
     c.leave()
     _until_member(events, c.name, "left")
     assert [member.name for member in a.members()] == ["a", "b"]
+
+
+def test_forgetting(spawn: Spawn, tmp_path: object) -> None:
+    a = spawn("a")
+    places = [{"data_dir": f"{tmp_path}/{n}", "socket": f"{tmp_path}/{n}.sock"} for n in range(2)]
+    twins = [spawn("twin", a.address, **place) for place in places]
+    a.wait_members(3, timeout=10)
+    events = a.events()
+    ids = [twin.peer_id for twin in twins]
+    with pytest.raises(NotPermittedError, match="'twin' is alive"):
+        a.forget(ids[0])
+    for twin in twins:
+        twin.close()
+        _until_member(events, "twin", "away")
+    for nobody in ("a", a.peer_id, "nobody", ""):
+        with pytest.raises(LocalError, match="no other member is called"):
+            a.forget(nobody)
+    with pytest.raises(LocalError, match="2 members are called 'twin'; give more of a peer id"):
+        a.forget("twin")
+    assert a.status().members["away"] == 2
+    assert a.forget(ids[0]) == ids[0]
+    assert a.forget("twin") == ids[1]
+    assert [member.name for member in a.members()] == ["a"]
+    a.bucket("b").put("k", 1, ack="all", timeout=1)
+    again = spawn("twin", a.address, **places[0])
+    for mesh in (a, again):
+        mesh.wait_members(2, timeout=10)
+    again.wait_for(a.token(), timeout=10)
+    assert again.bucket("b")["k"] == 1
+    again.leave()
+    _until_member(events, "twin", "left")
+    with pytest.raises(LocalError, match="no other member is called"):
+        a.forget("twin")
+
+
+async def test_forgetting_in_coroutines(settings: Settings) -> None:
+    async with gossipsync.open_async(**settings("a")) as a:
+        async with gossipsync.open_async(**settings("b", a.address)) as b:
+            await a.wait_members(2, timeout=10)
+            with pytest.raises(NotPermittedError, match="'b' is alive"):
+                a.forget("b")
+            peer_id = b.peer_id
+        assert a.forget("b") == peer_id
+        async with gossipsync.open_async(**settings("b", a.address)) as b:
+            await a.wait_members(2, timeout=10)
+            await b.leave()
+        assert [member.name for member in a.members()] == ["a"]
 
 
 def _until_member(events: object, name: str, state: str) -> None:
