@@ -254,6 +254,42 @@ def test_who_was_away_for_less_than_the_horizon_yields_nothing() -> None:
         assert not any(isinstance(event, Yielded) for event in node.events)
 
 
+@pytest.mark.parametrize("late_s", [-8, -5, -3])
+def test_whoever_takes_over_a_state_gets_tombstones_to_their_last_moment(late_s: int) -> None:
+    """Others still refuse by them what was written elsewhere before, and so must he."""
+    skew_s = 5.0
+    world = World(
+        2,
+        limits=TRIMMED_SOON,
+        horizon_ms=int(HORIZON_S * 1000),
+        max_skew_ms=int(skew_s * 1000),
+    )
+    one, other = world.nodes
+    world.run(3)
+    one.put("k", "old")
+    for number in range(20):
+        other.put("noise", number)  # he is behind by little, so that sums are compared
+        world.run(0.01)
+    world.run(1)
+    world.split([one], [other])
+    world.break_link(one, other)  # or what is pushed would only wait
+    world.run(1)
+    other.put("k", "written while away")
+    world.run(1)
+    delete(one, "k")
+    for number in range(20):
+        one.put("noise", number)  # trimmed, so that logs do not tell
+        world.run(0.01)
+    world.run(HORIZON_S + 2 * skew_s + late_s)
+    assert one.up.replicas["b"].group("k") is not None
+    world.heal()
+    settle(world)
+    assert counted(other, "reconciled") >= 1
+    for _ in range(20):
+        world.run(3)
+        assert [node.pairs() for node in world.nodes] == [{"noise": 19}] * 2
+
+
 # -- repair ------------------------------------------------------------------------------------------------------------
 
 

@@ -105,9 +105,8 @@ class Answers:
             areas = unknown + areas
         else:
             unknown = []
-        cut_ms = min(message.cut_ms, ctx.cut_ms() + ctx.config.max_skew_ms)
         trees = {
-            bucket: ctx.replicas[bucket].tree(ctx.now.wall_ms, cut_ms)
+            bucket: ctx.replicas[bucket].tree(ctx.now.wall_ms, 0)
             for bucket, _ in areas
             if bucket in ctx.replicas
         }
@@ -118,14 +117,19 @@ class Answers:
             tree = trees.get(bucket)
             if tree is None or tree.count_at(prefix) <= _FEW or len(prefix) >= tree.depth:
                 found = [] if tree is None else ctx.replicas[bucket].found_in(prefix)
-                names.append((bucket, prefix, b"".join(one.hash for one in found)))
+                needed = (
+                    one.hash
+                    for one in found
+                    if one.ends_ms is None or one.ends_ms > message.wall_ms
+                )
+                names.append((bucket, prefix, b"".join(needed)))
                 room -= len(names[-1][2]) + 16
             else:
                 is_large = len(areas) <= _FEW and tree.count_at(prefix) > _MANY
                 sums.append((bucket, prefix, _sums_below(tree, prefix, is_large=is_large)))
                 room -= len(sums[-1][2]) + 16
-        cut_ms = max([cut_ms, *(tree.cut_ms for tree in trees.values())])
-        ctx.send(link, Findings(message.run, cut_ms, ready, tuple(sums), tuple(names)))
+        wall_ms = ctx.now.wall_ms
+        ctx.send(link, Findings(message.run, wall_ms, ready, tuple(sums), tuple(names)))
 
     def on_fetch(self, link: Link, message: Fetch) -> None:
         """Cells by their hashes, with proofs."""

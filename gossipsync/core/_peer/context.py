@@ -200,7 +200,7 @@ class Context:
         return self.links[link].heard_s
 
     def cut_ms(self) -> int:
-        """Cells that end before this moment are left out of comparisons: by now, or by another's clock, they may be forgotten."""
+        """Cells that end before this moment are left out of sums of states: by now, or by another's clock, they may be forgotten."""
         step_ms = max(1000, self.config.max_skew_ms)
         return -(-(self.now.wall_ms + self.config.max_skew_ms) // step_ms) * step_ms
 

@@ -196,13 +196,13 @@ class Reconciler:
                 (name, b"", self._tree(name).count_at(b"")) for name in self._ctx.replicas
             )
             run.todo = {(name, b""): None for name in self._ctx.replicas}
-            self._ask(link, run, "survey", Survey(run.number, self._ctx.cut_ms(), True, areas))
+            self._ask(link, run, "survey", Survey(run.number, self._ctx.now.wall_ms, True, areas))
         elif run.todo:
             areas = tuple(
                 (bucket, prefix, self._count(bucket, prefix))
                 for bucket, prefix in list(run.todo)[:rows]
             )
-            self._ask(link, run, "survey", Survey(run.number, self._ctx.cut_ms(), False, areas))
+            self._ask(link, run, "survey", Survey(run.number, self._ctx.now.wall_ms, False, areas))
         elif run.missing:
             self._fetch(link, run)
         elif run.lonely and (run.is_joining or run.is_back or run.need is Need.REPAIR):
@@ -360,6 +360,7 @@ class Reconciler:
             self.next_run()
             return
         before = len(run.todo)
+        run.their_wall_ms = message.wall_ms
         for bucket, prefix, sums in message.sums:
             if self._was_asked(run, (bucket, prefix)):
                 self._compare_sums(run, bucket, prefix, hashes_in(sums))
@@ -410,7 +411,14 @@ class Reconciler:
         if lacking:
             run.asked |= {(area, name) for name in lacking}
             run.missing[area] = lacking
-        lonely = {name: one for name, one in mine.items() if name not in theirs}
+        # What it may have forgotten, by its clock, beats what is still on its way as long as we remember it.
+        ctx = self._ctx
+        forgotten_ms = max(run.their_wall_ms, ctx.now.wall_ms) + ctx.config.max_skew_ms
+        lonely = {
+            name: one
+            for name, one in mine.items()
+            if name not in theirs and (one.ends_ms is None or one.ends_ms > forgotten_ms)
+        }
         if lonely:
             run.lonely[area] = lonely
         else:
@@ -467,7 +475,7 @@ class Reconciler:
     def _tree(self, bucket: str) -> CellTree:
         ctx = self._ctx
         replica = ctx.replicas[bucket]
-        return replica.tree(ctx.now.wall_ms, ctx.cut_ms())
+        return replica.tree(ctx.now.wall_ms, 0)
 
     def _found(self, bucket: str, prefix: bytes) -> list[Found]:
         if bucket not in self._ctx.replicas:

@@ -36,6 +36,8 @@ class Run:
     is_back: bool
     """Have we been out of touch for longer than the horizon?"""
     lines: list[LineKey] = field(factory=list)
+    their_wall_ms: int = 0
+    """The other's clock when it last told what it has."""
     asked_s: float = 0.0
     useful_s: float = 0.0
     """When it last brought anything."""

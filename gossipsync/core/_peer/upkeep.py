@@ -161,11 +161,11 @@ class Upkeep:
 
     def _sum(self, *, is_answer: bool, cut_ms: int) -> StateSum:
         ctx = self._ctx
-        total = 0
-        for replica in ctx.replicas.values():
-            tree = replica.tree(ctx.now.wall_ms, cut_ms)
-            cut_ms = max(cut_ms, tree.cut_ms)
-            total += tree.sum_at(b"")
+        trees = [replica.tree(ctx.now.wall_ms, cut_ms) for replica in ctx.replicas.values()]
+        cut_ms = max([cut_ms, *(tree.cut_ms for tree in trees)])
+        total = sum(
+            replica.tree(ctx.now.wall_ms, cut_ms).lasting_sum for replica in ctx.replicas.values()
+        )
         return StateSum(
             is_answer, cut_ms, ctx.logs.lines.digest(), (total % (1 << 64)).to_bytes(8, "big")
         )

@@ -3,8 +3,9 @@
 Equal sums, equal cells; where sums differ two peers descend only into ranges that differ (range-based set reconciliation: Meyer,
 arXiv:2212.13567). Sums add up salted hashes, so neither order nor history matters. Nothing is kept before somebody asks.
 
-What may soon be forgotten is left out: cells that end up to a **cut** time, the same for both who compare, since one of them may
-have forgotten such cells already.
+The sums of ranges stand for all that is held, so that whoever takes over a state gets every shadow that still has something to beat.
+Where states are only compared, what may soon be forgotten is left out of the sum of all: cells that end up to a **cut** time, the
+same for both who compare, since one of them may have forgotten such cells already.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ class Found(NamedTuple):
     hash: bytes
     key: str
     cell: Cell
+    ends_ms: int | None
+    """When it may be forgotten; None for what lives."""
 
 
 def sum_of(found: Iterable[Found]) -> int:
@@ -62,6 +65,9 @@ class CellTree:
         self._grace_ms = grace_ms
         self._sums: dict[Prefix, tuple[int, int]] = {}
         self._leaves: dict[Prefix, list[str]] = {}
+        self._ending: dict[str, int] = {}
+        """Keys with cells that end up to the cut, and what stands for these cells."""
+        self._ending_total = 0
         self.depth = SHALLOW
         self.cut_ms = 0
 
@@ -74,6 +80,8 @@ class CellTree:
         self.depth = TREE_DEPTH
         self._sums.clear()
         self._leaves.clear()
+        self._ending.clear()
+        self._ending_total = 0
 
     def refresh(
         self, cells: Mapping[str, Group], kind: Kind, changed: Iterable[str], cut_ms: int
@@ -90,6 +98,7 @@ class CellTree:
                     keys.remove(key)
             elif key not in keys:
                 keys.append(key)
+            self._note_ending(cells, kind, key)
         for leaf in dirty:
             found = list(self._found(cells, kind, self._leaves[leaf]))
             self._set(leaf, sum_of(found), len(found))
@@ -106,6 +115,11 @@ class CellTree:
     def sum_at(self, prefix: Prefix) -> int:
         """What stands for a range, not below `depth`; 0 for an empty one."""
         return self._sums.get(prefix, (0, 0))[0]
+
+    @property
+    def lasting_sum(self) -> int:
+        """What stands for all cells but those that end up to the cut."""
+        return (self.sum_at(b"") - self._ending_total) % _MODULUS
 
     def count_at(self, prefix: Prefix) -> int:
         """Cells in a range, not below `depth`."""
@@ -125,6 +139,18 @@ class CellTree:
                 found += self.found_in(cells, kind, lower)
         return found
 
+    def _note_ending(self, cells: Mapping[str, Group], kind: Kind, key: str) -> None:
+        self._ending_total -= self._ending.pop(key, 0)
+        if key in cells:
+            total = sum_of(
+                one
+                for one in self._found(cells, kind, (key,))
+                if one.ends_ms is not None and one.ends_ms <= self.cut_ms
+            )
+            if total:
+                self._ending[key] = total
+                self._ending_total += total
+
     def _set(self, leaf: Prefix, total: int, count: int) -> None:
         old_total, old_count = self._sums.get(leaf, (0, 0))
         for level in range(self.depth + 1):
@@ -142,11 +168,8 @@ class CellTree:
             group = cells[key]
             for cell in cells_in(group):
                 is_live = cell[SIZE] > SHADOW_SIZE and cell[SLOT] != TOMBSTONE
-                if not is_live:
-                    end = end_ms(cell, group, kind, self._grace_ms)
-                    if end is not None and end <= self.cut_ms:
-                        continue
-                yield Found(self._name(cell, group), key, cell)
+                ends_ms = None if is_live else end_ms(cell, group, kind, self._grace_ms)
+                yield Found(self._name(cell, group), key, cell, ends_ms)
 
     def names_of(self, cell: Cell) -> tuple[bytes, bytes]:
         """The hashes by which a cell may be named: as it is, and where its value is lacking."""

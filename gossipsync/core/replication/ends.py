@@ -29,9 +29,12 @@ def end_ms(cell: Cell, group: Group, kind: Kind, grace_ms: int) -> int | None:
     A removed field stays while it is the newest cell, since that decides how long its key lives; a counter's tombstone while
     there are totals that name it.
     """
-    last = views.newest(group)
+    return _end_ms(cell, views.newest(group), kind, grace_ms)
+
+
+def _end_ms(cell: Cell, last: Cell | None, kind: Kind, grace_ms: int) -> int | None:
     life = None if last is None or last[EXPIRES] is None else last[EXPIRES]
-    ended = _ended_ms(cell)
+    ended = ended_ms(cell)
     if ended is None or cell is last:
         end = life
     elif cell[SLOT] == TOMBSTONE and kind is Kind.COUNTER and last is not None:
@@ -41,7 +44,7 @@ def end_ms(cell: Cell, group: Group, kind: Kind, grace_ms: int) -> int | None:
     return None if end is None else end + grace_ms
 
 
-def _ended_ms(cell: Cell) -> int | None:
+def ended_ms(cell: Cell) -> int | None:
     """When a tombstone or a removed field has done its work but for what is on its way."""
     if cell[SLOT] == TOMBSTONE:
         until = cell[EXPIRES]
@@ -50,10 +53,16 @@ def _ended_ms(cell: Cell) -> int | None:
     return hlc_ms(Hlc(cell[STAMP])) if is_removed_field else None
 
 
-def next_end_ms(group: Group, kind: Kind, grace_ms: int) -> int | None:
-    """When something of a group may be forgotten next."""
-    ends = [end_ms(cell, group, kind, grace_ms) for cell in cells_in(group)]
-    return min((end for end in ends if end is not None), default=None)
+def next_end_ms(
+    group: Group, kind: Kind, grace_ms: int, after_ms: int | None = None
+) -> int | None:
+    """When something of a group may be forgotten next, or next after a moment."""
+    last = views.newest(group)
+    ends = (_end_ms(cell, last, kind, grace_ms) for cell in cells_in(group))
+    return min(
+        (end for end in ends if end is not None and (after_ms is None or end > after_ms)),
+        default=None,
+    )
 
 
 def without_ended(
@@ -61,8 +70,9 @@ def without_ended(
 ) -> tuple[Group | None, list[Cell]]:
     """What is left of a group, and what may be forgotten."""
     gone: list[Cell] = []
+    last = views.newest(group)
     for cell in cells_in(group):
-        end = end_ms(cell, group, kind, grace_ms)
+        end = _end_ms(cell, last, kind, grace_ms)
         if end is not None and end <= wall_ms:
             gone.append(cell)
     left: Group | None = group

@@ -42,7 +42,7 @@ from gossipsync.core.replication.cells import (
 )
 from gossipsync.core.replication.celltree import CellTree, Found, sum_of
 from gossipsync.core.replication.changes import ChangeLog
-from gossipsync.core.replication.ends import next_end_ms, without_ended
+from gossipsync.core.replication.ends import ended_ms, next_end_ms, without_ended
 from gossipsync.core.replication.expiry import ExpiryWheel
 from gossipsync.core.replication.livesum import LiveSum, Totals
 
@@ -305,6 +305,8 @@ class Replica:
         self._note_losses(merged if before is None else [*merged, *cells_in(before)], after)
         for cell in merged:
             self._note_end(key, cell, after)
+        if before is not None and (last := views.newest(before)) is not None and ended_ms(last):
+            self._note_next_end(key, after)  # it decided over the key's life until now
         if views.is_shadow(after):
             # The key has expired: an older write that comes late changes nothing to see.
             after = shadows_of(after)
@@ -323,7 +325,7 @@ class Replica:
             self._touched.update(dict.fromkeys(keys))
 
     def tree(self, wall_ms: int, cut_ms: int) -> CellTree:
-        """What stands for the cells, but for those that end up to the cut; costs what changed since it was last asked for.
+        """What stands for the cells; costs what changed since it was last asked for.
 
         The cut never goes back: an earlier one than before is taken for that.
         """
@@ -353,7 +355,10 @@ class Replica:
             tree.deepen()
             self._touched = dict.fromkeys(self._cells)
         elif cut_ms > tree.cut_ms:
-            self._touched |= dict.fromkeys(self._ends.between(tree.cut_ms, cut_ms))
+            for key in self._ends.between(tree.cut_ms, cut_ms):
+                self._touched[key] = None
+                if (group := self._cells.get(key)) is not None:
+                    self._note_next_end(key, group, cut_ms)
         if tree.cut_ms < cut_ms:
             tree.cut_ms = cut_ms
         return tree
@@ -395,8 +400,8 @@ class Replica:
         elif cell[SLOT] == TOMBSTONE or cell[SIZE] <= SHADOW_SIZE:
             self._note_next_end(key, group)
 
-    def _note_next_end(self, key: str, group: Group) -> None:
-        end_ms = next_end_ms(group, self.rules.kind, self._grace_ms)
+    def _note_next_end(self, key: str, group: Group, after_ms: int | None = None) -> None:
+        end_ms = next_end_ms(group, self.rules.kind, self._grace_ms, after_ms)
         if end_ms is not None:
             self._ends.add(key, end_ms)
 

@@ -60,10 +60,10 @@ class Heads:
 
 @frozen
 class Survey:
-    """Asks what is in these ranges. `is_first`: in all other buckets, too."""
+    """Asks what is in these ranges. `is_first`: in all other buckets, too. What ends up to `wall_ms`, its clock, it has no use for."""
 
     run: int
-    cut_ms: int
+    wall_ms: int
     is_first: bool
     areas: tuple[WireArea, ...]
 
@@ -72,11 +72,12 @@ class Survey:
 class Findings:
     """Answers a survey: sums of smaller ranges where there is much, hashes of all cells where there is little.
 
-    Areas that did not fit are not in it. `is_ready`: False from whoever is itself still joining.
+    Areas that did not fit are not in it. What ends up to `wall_ms`, its clock, the answerer may have forgotten. `is_ready`: False from
+    whoever is itself still joining.
     """
 
     run: int
-    cut_ms: int
+    wall_ms: int
     is_ready: bool
     sums: tuple[WireSums, ...]
     names: tuple[WireNames, ...]
@@ -151,10 +152,10 @@ def reconciling_parts(message: Reconciling) -> tuple[object, ...]:
     match message:
         case Heads(run, lines, covered_sum, wants_all):
             return (30, run, grouped(lines), covered_sum, wants_all)
-        case Survey(run, cut_ms, is_first, areas):
-            return (31, run, cut_ms, is_first, grouped(areas))
-        case Findings(run, cut_ms, is_ready, sums, names):
-            return (32, run, cut_ms, is_ready, grouped(sums), grouped(names))
+        case Survey(run, wall_ms, is_first, areas):
+            return (31, run, wall_ms, is_first, grouped(areas))
+        case Findings(run, wall_ms, is_ready, sums, names):
+            return (32, run, wall_ms, is_ready, grouped(sums), grouped(names))
         case Fetch(run, names):
             return (33, run, grouped(names))
         case Dump(run, after):
@@ -178,12 +179,12 @@ def parse_reconciling(parts: tuple[object, ...]) -> Reconciling:
             covered_sum
         ) in (0, SUM_BYTES):
             return Heads(count(run), _heads(groups), covered_sum, wants_all)
-        case (31, int(run), int(cut_ms), bool(is_first), tuple(groups)):
-            return Survey(count(run), count(cut_ms), is_first, _areas(groups))
-        case (32, int(run), int(cut_ms), bool(is_ready), tuple(sums), tuple(names)):
+        case (31, int(run), int(wall_ms), bool(is_first), tuple(groups)):
+            return Survey(count(run), count(wall_ms), is_first, _areas(groups))
+        case (32, int(run), int(wall_ms), bool(is_ready), tuple(sums), tuple(names)):
             return Findings(
                 count(run),
-                count(cut_ms),
+                count(wall_ms),
                 is_ready,
                 _sums(sums),
                 _packed(names, SUM_BYTES),
