@@ -275,5 +275,5 @@ def test_a_key_file_must_be_private(tmp_path: Path) -> None:
 def test_no_secret_shows() -> None:
     assert KEY not in repr(load_settings(given={"cluster_key": KEY}))
     with pytest.raises(ConfigError) as caught:
-        gossipsync.open(cluster_key=KEY[:-2] + "aa")
+        gossipsync.open(cluster_key=KEY[:-1] + ("b" if KEY[-1] == "a" else "a"))
     assert KEY[:-2] not in str(caught.value)
