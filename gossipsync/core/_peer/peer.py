@@ -46,7 +46,6 @@ from gossipsync.core.replication.replica import Replica
 from gossipsync.core.replication.tokens import Token
 from gossipsync.errors import ClosedError
 
-
 _RUN_NAME_BYTES: Final = 6
 
 
