@@ -33,6 +33,8 @@ that a process was killed: without patience the one that is started again at onc
 _CHECKSUM: Final = Struct(">I")
 _LOAD_PIECES: Final = 64
 """Read at a time: at most 56 MiB at the largest bundle size, and a round trip spread over as many."""
+MARK: Final = b"\xff"
+"""Names what a store itself puts beside logs and heads, to see that they are still there: no text has this encoding."""
 _Answer = TypeVar("_Answer")
 _Part = TypeVar("_Part")
 
@@ -215,6 +217,8 @@ class RemoteStore:
                     return question()
             except StoreCorruptError as error:
                 self._damage = error
+                if not self._is_connected:
+                    self._backend.disconnect()
                 raise
             except BaseException:
                 # In what state the connection is, nobody knows. Losing it costs one handshake.
@@ -257,6 +261,11 @@ def corrupt(place: str, what: str) -> StoreCorruptError:
         f"{place} holds damaged data of this peer: {what}. Nothing was changed: remove this peer's data there, or name another "
         "database, and start again; the mesh gives back all that any peer still holds"
     )
+
+
+def vanished(place: str) -> StoreCorruptError:
+    """The error for marks that are not there any more: somebody emptied what this peer relies on, while it ran or between two runs."""
+    return corrupt(place, "some of it was removed, truncated or flushed away")
 
 
 def _sum(value: bytes, name: tuple[bytes, ...]) -> int:

@@ -6,9 +6,12 @@ are sealed. Wherever a name could hold what PostgreSQL's text cannot, it is byte
 
 What is promised: when `commit` returns, the transaction is on the server's disk (`synchronous_commit` on at least; a server with
 `fsync = off` is refused). The lock is an advisory lock of the session: the server gives it up when the connection ends, soon
-after SIGKILL (opening waits for it); a host that vanishes keeps it until TCP keep-alive. Commits run in that session, so whoever lost it cannot
+after SIGKILL (opening waits for it), and a minute after the host vanished, by the TCP keep-alive that we ask for. Commits run in that session, so whoever lost it cannot
 write. After a lost connection the number in `gossipsync_owners` tells whether somebody else opened the store since. A pooler
 that hands each transaction another session (PgBouncer's transaction mode) breaks the lock: connect past it.
+
+Every table has a mark of each peer, which every commit looks for in its own transaction: where a table was truncated, or the peer's
+rows were deleted, nothing is written into what is left.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ from gossipsync.errors import (
 )
 from gossipsync.stores._buffer import Batch, Log, LogChange
 from gossipsync.stores._remote import (
+    MARK,
     TIMEOUT_S,
     RemoteStore,
     corrupt,
@@ -39,6 +43,7 @@ from gossipsync.stores._remote import (
     seal,
     unpack_line,
     unseal,
+    vanished,
 )
 
 _SCHEMA: Final = (
@@ -52,6 +57,13 @@ _SCHEMA: Final = (
 )
 _SCHEMA_LOCK: Final = int.from_bytes(b"gossipsy", "big")
 """IF NOT EXISTS fails where two create at once."""
+_ALIVE: Final = {
+    "tcp_keepalives_idle": 30,
+    "tcp_keepalives_interval": 10,
+    "tcp_keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+"""Of the server's end: a session whose client vanished without a word ends, and with it the lock, after a minute."""
 _DAMAGED: Final = frozenset({"XX001", "XX002"})
 
 
@@ -81,13 +93,15 @@ class _Backend:
                 keepalives_idle=30,
                 keepalives_interval=10,
                 keepalives_count=3,
+                tcp_user_timeout=_ALIVE["tcp_user_timeout"],
                 autocommit=True,
             )
         except psycopg.ProgrammingError:
             # Its words may hold the password.
             raise ConfigError(f"store = {self._place} is no address that libpq can read") from None
         connection = self._connection
-        connection.execute(f"SET statement_timeout = {TIMEOUT_S * 1000}")
+        for name, value in {"statement_timeout": TIMEOUT_S * 1000, **_ALIVE}.items():
+            connection.execute(f"SET {name} = {value}".encode())
         if self._one("SHOW fsync") == "off":
             raise StoreError(f"{self._place} does not flush what it is given: set fsync = on there")
         if self._one("SHOW synchronous_commit") in {"off", "local"}:
@@ -99,19 +113,43 @@ class _Backend:
             connection.execute("SELECT pg_advisory_xact_lock(%s)", (_SCHEMA_LOCK,))
             for statement in _SCHEMA:
                 connection.execute(statement.encode())
-        if self._opened:
-            if (
-                self._one("SELECT opened FROM gossipsync_owners WHERE owner = %s", self._owner)
-                != self._opened
-            ):
-                raise self._locked()
-        else:
-            opened = self._one(
-                "INSERT INTO gossipsync_owners VALUES (%s, 1) "
-                "ON CONFLICT (owner) DO UPDATE SET opened = gossipsync_owners.opened + 1 RETURNING opened",
-                self._owner,
+            opened = self._opened or self._open(connection)
+            self._check(connection, opened)
+        self._opened = opened
+
+    def _open(self, connection: psycopg.Connection[tuple[object, ...]]) -> int:
+        found = self._one(
+            "INSERT INTO gossipsync_owners VALUES (%s, 1) "
+            "ON CONFLICT (owner) DO UPDATE SET opened = gossipsync_owners.opened + 1 RETURNING opened",
+            self._owner,
+        )
+        opened = int(str(found))
+        if opened == 1:
+            owner = self._owner
+            connection.execute(
+                "WITH made AS (INSERT INTO gossipsync_logs (owner, bucket, origin, line) VALUES (%s, %s, %s, %s) "
+                "ON CONFLICT DO NOTHING RETURNING id) INSERT INTO gossipsync_pieces SELECT id, 0, %s FROM made",
+                (owner, MARK, MARK, owner, owner),
             )
-            self._opened = int(str(opened))
+            connection.execute(
+                "INSERT INTO gossipsync_heads VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
+                (owner, MARK, owner),
+            )
+        return opened
+
+    def _check(self, connection: psycopg.Connection[tuple[object, ...]], opened: int) -> None:
+        """Is all of it still there, and has nobody opened it since?"""
+        row = connection.execute(
+            "SELECT (SELECT opened FROM gossipsync_owners WHERE owner = %(owner)s), "
+            "EXISTS (SELECT FROM gossipsync_heads WHERE owner = %(owner)s AND name = %(mark)s), "
+            "EXISTS (SELECT FROM gossipsync_logs JOIN gossipsync_pieces ON log = id "
+            "WHERE owner = %(owner)s AND bucket = %(mark)s AND origin = %(mark)s AND number = 0)",
+            {"owner": self._owner, "mark": MARK},
+        ).fetchone()
+        if row is None or row[0] is None or not (row[1] and row[2]):
+            raise vanished(self._place)
+        if row[0] != opened:
+            raise self._locked()
 
     def disconnect(self) -> None:
         if self._connection is not None:
@@ -121,7 +159,9 @@ class _Backend:
 
     def read_logs(self) -> dict[Log, tuple[StoredLog, int]]:
         rows = self._rows(
-            "SELECT bucket, origin, line FROM gossipsync_logs WHERE owner = %s", self._owner
+            "SELECT bucket, origin, line FROM gossipsync_logs WHERE owner = %s AND bucket <> %s",
+            self._owner,
+            MARK,
         )
         return {
             (bucket.decode(), Origin(origin)): unpack_line(
@@ -155,12 +195,17 @@ class _Backend:
         return self._owner, log[0].encode(), log[1]
 
     def read_heads(self) -> dict[str, bytes]:
-        rows = self._rows("SELECT name, value FROM gossipsync_heads WHERE owner = %s", self._owner)
+        rows = self._rows(
+            "SELECT name, value FROM gossipsync_heads WHERE owner = %s AND name <> %s",
+            self._owner,
+            MARK,
+        )
         return {name.decode(): unseal(value, self._place, b"heads", name) for name, value in rows}
 
     def write(self, batch: Batch) -> None:
         connection = self._connected()
         with connection.transaction(), connection.cursor() as cursor:
+            self._check(connection, self._opened)
             for log, change in batch.logs.items():
                 self._write_log(cursor, log, change)
             gone = [

@@ -10,6 +10,9 @@ that may evict keys too. What a fail-over to a replica loses is lost.
 The lock: `holder` names the holder's connection by Redis's run id and client id, neither ever given again, and its first one. Who
 opens the store takes it over only if that connection is gone, which is soon after SIGKILL (opening waits for it); a host that vanishes without a word
 keeps it until the server's `tcp-keepalive`. Every commit watches `holder`, so that EXEC fails for whoever was taken over.
+
+`logs` and `heads` are made with a mark in each, so that they never are empty: where one of the three is not there any more, the
+server was flushed or the key deleted, and nothing is written into what is left. Watching them makes that part of the commit.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from gossipsync.core.ports import StoredLog
 from gossipsync.errors import ConfigError, StoreError, StoreFullError, StoreLockedError
 from gossipsync.stores._buffer import Batch, Log, LogChange
 from gossipsync.stores._remote import (
+    MARK,
     TIMEOUT_S,
     RemoteStore,
     corrupt,
@@ -38,8 +42,10 @@ from gossipsync.stores._remote import (
     unpack_line,
     unpack_log,
     unseal,
+    vanished,
 )
 
+_MARKED: Final = (b"logs", b"heads")
 _NEEDED: Final = 'set "appendonly yes" and "appendfsync always" (or run Redis 7.2 or newer) and "maxmemory-policy noeviction"'
 
 
@@ -81,12 +87,23 @@ class _Backend:
             mine = b"%s:%d" % (run_id, self._connection_id)
             self._token = self._token or mine
             theirs = cast("bytes | None", pipe.get(self._prefix + b"holder"))
+            if theirs is not None or self._holder:
+                self._check_whole(pipe, theirs)
             if theirs is not None and self._is_held(pipe, theirs, run_id):
                 raise self._locked()
-            self._holder = mine + b":" + self._token
+            holder = mine + b":" + self._token
             pipe.multi()
-            pipe.set(self._prefix + b"holder", self._holder)
+            pipe.set(self._prefix + b"holder", holder)
+            if theirs is None:
+                for name in _MARKED:
+                    pipe.hset(self._prefix + name, MARK, b"")
             self._execute(pipe)
+            self._holder = holder
+
+    def _check_whole(self, pipe: redis.client.Pipeline, holder: bytes | None) -> None:
+        marked = [self._prefix + name for name in _MARKED]
+        if holder is None or cast("int", pipe.exists(*marked)) < len(marked):
+            raise vanished(self._place)
 
     def _is_held(self, pipe: redis.client.Pipeline, theirs: bytes, run_id: bytes) -> bool:
         match theirs.split(b":", 2):
@@ -104,7 +121,8 @@ class _Backend:
     def _watching(self) -> Iterator[redis.client.Pipeline]:
         """What is asked is answered at once, until `multi`; what is done then is done only if the lock stayed as it was."""
         with self._redis.pipeline() as pipe:
-            pipe.execute_command("WATCH", self._prefix + b"holder")  # type: ignore[no-untyped-call]
+            watched = [self._prefix + name for name in (b"holder", *_MARKED)]
+            pipe.execute_command("WATCH", *watched)  # type: ignore[no-untyped-call]
             yield pipe
 
     def _check_keeps(self, facts: dict[str, object]) -> None:
@@ -130,6 +148,7 @@ class _Backend:
         return {
             unpack_log(name): unpack_line(unseal(value, self._place, b"logs", name))
             for name, value in self._hash(b"logs").items()
+            if name != MARK
         }
 
     def read_indexes(self, log: Log) -> list[int]:
@@ -149,6 +168,7 @@ class _Backend:
         return {
             name.decode(): unseal(value, self._place, b"heads", name)
             for name, value in self._hash(b"heads").items()
+            if name != MARK
         }
 
     def _hash(self, name: bytes) -> dict[bytes, bytes]:
@@ -158,7 +178,9 @@ class _Backend:
         with self._watching() as pipe:
             if int(pipe.client_id()) != self._connection_id:
                 raise redis.ConnectionError("the connection was lost")
-            if pipe.get(self._prefix + b"holder") != self._holder:
+            holder = cast("bytes | None", pipe.get(self._prefix + b"holder"))
+            self._check_whole(pipe, holder)
+            if holder != self._holder:
                 raise self._locked()
             pipe.multi()
             for log, change in batch.logs.items():

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -215,6 +216,30 @@ def test_damage_is_named(remote, number):
     with pytest.raises(StoreCorruptError, match="damaged") as caught:
         shown(remote.reopen())
     assert "\n" not in str(caught.value)
+
+
+def test_a_postgres_session_notices_that_its_client_has_vanished():
+    """Over TCP the server is told to look; on a unix socket there is nothing to look for."""
+    server = servers.RealPostgres(servers.folder())
+    server.kill()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server.url = f"postgresql://gossip@127.0.0.1:{port}/postgres"
+    server.start("-c", "listen_addresses=127.0.0.1", "-c", f"port={port}")
+    try:
+        store = open_store(server.url, None, network=NETWORK, peer=PEER)
+        backend = store._backend
+        for name, value in (("idle", "30"), ("interval", "10"), ("count", "3")):
+            assert backend._one(f"SHOW tcp_keepalives_{name}") == value
+        assert backend._one("SHOW tcp_user_timeout") == "60000"
+        with socket.socket(fileno=os.dup(backend._connection.fileno())) as ours:
+            assert ours.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            assert ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 30
+            assert ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 60_000
+        store.close()
+    finally:
+        server.kill()
 
 
 def test_opening_waits_for_a_holder_that_ends(remote, monkeypatch):
