@@ -8,8 +8,10 @@ from gossipsync.core._peer import (
     Peer,
     PeerStatus,
     Place,
+    Sight,
     Version,
     Written,
+    outline_of,
 )
 from gossipsync.core.model.bucket import BucketRules, Deletes, Kind
 from gossipsync.core.model.config import PeerConfig
@@ -19,9 +21,11 @@ from gossipsync.core.replication.changes import ChangeLog
 from gossipsync.core.replication.draft import NO_EXPIRY, Draft
 from gossipsync.core.replication.replica import Provenance, Replica
 from gossipsync.core.replication.tokens import Token
+from gossipsync.core.wire.looking import Aspect
 
 __all__ = [
     "NO_EXPIRY",
+    "Aspect",
     "BucketRules",
     "BucketStatus",
     "Cargo",
@@ -39,7 +43,9 @@ __all__ = [
     "Place",
     "Provenance",
     "Replica",
+    "Sight",
     "Token",
     "Version",
     "Written",
+    "outline_of",
 ]

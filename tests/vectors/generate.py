@@ -39,7 +39,7 @@ from gossipsync.core.replication.pieces import (
     pruned,
     whole_piece,
 )
-from gossipsync.core.wire import liveness, messages, reconciling
+from gossipsync.core.wire import liveness, looking, messages, reconciling
 from gossipsync.core.wire.messages import encode_message
 
 PATH = Path(__file__).with_name("core.json")
@@ -252,6 +252,24 @@ MESSAGES: dict[str, messages.Message] = {
     ),
     "verdict": reconciling.Verdict(4, b"\x01\x00\x01"),
     "state sum": reconciling.StateSum(False, START_MS + 60_000, bytes(range(16)), b"sumsums!"),
+    "look for keys": looking.Look(5, "values", looking.Aspect.KEYS, "user:", (), b""),
+    "look for keys, the next page": looking.Look(
+        5, "values", looking.Aspect.KEYS, "user:", (), b"user:7"
+    ),
+    "look at keys": looking.Look(5, "values", looking.Aspect.VALUES, "", ("a", "b"), b""),
+    "look at outlines": looking.Look(5, "values", looking.Aspect.OUTLINES, "", ("a",), b""),
+    "look at lines": looking.Look(6, "values", looking.Aspect.LINES, "", (), ORIGIN),
+    "shown keys": looking.Shown(
+        5, looking.Outcome.SHOWN, True, b"user:7", (), (("user:1", 1), ("user:7", 300))
+    ),
+    "shown": looking.Shown(
+        5, looking.Outcome.SHOWN, True, b"", (encode_piece(excerpt_of("values")),)
+    ),
+    "shown lines": looking.Shown(
+        6, looking.Outcome.SHOWN, True, b"", (), (),
+        (("values", ORIGIN, 2, bytes(range(32)) + STAMP.to_bytes(8, "big")),),
+    ),
+    "not shown": looking.Shown(5, looking.Outcome.JOINING, True, b""),
 }  # fmt: skip
 
 

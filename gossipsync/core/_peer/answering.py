@@ -13,11 +13,13 @@ from attrs import define
 from gossipsync.core._peer.commits import Commits
 from gossipsync.core._peer.context import Context, Link
 from gossipsync.core._peer.standing import Standing
+from gossipsync.core.model.entry import INLINE_VALUE_BYTES
 from gossipsync.core.model.ids import Origin, peer_of
 from gossipsync.core.model.reasons import Reason
-from gossipsync.core.replication.cells import INDEX, ORIGIN, SLOT, Cell, Slot
+from gossipsync.core.replication.cells import INDEX, ORIGIN, SIZE, SLOT, Cell, Slot, shadow_of
 from gossipsync.core.replication.celltree import CellTree, Found
 from gossipsync.core.replication.keeping import Keeper
+from gossipsync.core.replication.logs import Log
 from gossipsync.core.replication.pieces import ROWS, encode_piece, header_only, pruned
 from gossipsync.core.replication.replica import Replica
 from gossipsync.core.wire.reconciling import (
@@ -75,12 +77,8 @@ class Answers:
             log = ctx.logs.find((bucket, Origin(origin)))
             if log is not None and log.is_covered:
                 covered.append(log)
-            elif log is not None:
-                ours = self._is_ours(log.origin)
-                index = self._commits.stored(log.key) if ours else log.index
-                piece = log.pieces.get(index)
-                if piece is not None:
-                    pieces.append((log.origin, encode_piece(header_only(piece))))
+            elif log is not None and (head := self.head_of(log)) is not None:
+                pieces.append((log.origin, head))
         if message.covered and message.covered != self._keeper.covered_sum():
             covered = self._keeper.covered()
             covered = covered if message.wants_all else covered[-_NEWEST:]
@@ -151,7 +149,7 @@ class Answers:
                     wanted.setdefault(place, set()).add((one.key, one.cell[SLOT]))
         pieces = []
         for place, slots in wanted.items():
-            data = self._part(place, slots)
+            data = self.part(place, slots) if self._is_sendable(place) else None
             if data is not None:
                 pieces.append((place[1], data))
         self._send_parts(link, message.run, pieces)
@@ -229,16 +227,27 @@ class Answers:
         link.allowance -= len(found) / _HASHED_SHARE
         return found
 
-    def _part(self, place: Place, slots: set[tuple[str, Slot]]) -> bytes | None:
+    def head_of(self, log: Log) -> bytes | None:
+        """The proof of how far a line goes, as far as that may be given away."""
+        index = self._commits.stored(log.key) if self._is_ours(log.origin) else log.index
+        piece = log.pieces.get(index)
+        return None if piece is None else encode_piece(header_only(piece))
+
+    def part(
+        self, place: Place, slots: set[tuple[str, Slot]], *, is_outline: bool = False
+    ) -> bytes | None:
+        """Single cells of a bundle with their proof; `is_outline`: with hashes in the places of long values. None where nothing is kept."""
         bucket, origin, index = place
         log = self._ctx.logs.find((bucket, origin))
         piece = None if log is None else log.pieces.get(index)
-        if piece is None or not self._is_sendable(place):
+        if piece is None:
             return None
         holds = self._ctx.replicas[bucket].holds
 
         def keep(key: str, cell: Cell) -> Cell | None:
-            return holds(key, cell) if (key, cell[SLOT]) in slots else None
+            held = holds(key, cell) if (key, cell[SLOT]) in slots else None
+            is_long = held is not None and held[SIZE] > INLINE_VALUE_BYTES
+            return shadow_of(held) if held is not None and is_outline and is_long else held
 
         left = pruned(piece, origin, index, keep)
         return None if left is None else encode_piece(left)

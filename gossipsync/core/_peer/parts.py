@@ -16,10 +16,12 @@ from gossipsync.core._peer.ingest import Ingest
 from gossipsync.core._peer.introductions import Introductions
 from gossipsync.core._peer.links import Links
 from gossipsync.core._peer.lives import Lives
+from gossipsync.core._peer.looking import Looks
 from gossipsync.core._peer.probing import Probing
 from gossipsync.core._peer.reconciling import Reconciler
 from gossipsync.core._peer.report import Report
 from gossipsync.core._peer.rounds import Rounds
+from gossipsync.core._peer.showing import Showing
 from gossipsync.core._peer.standing import Standing
 from gossipsync.core._peer.upkeep import Upkeep
 from gossipsync.core._peer.verdicts import Verdicts
@@ -106,6 +108,7 @@ class Parts:
         ctx = self._ctx
         self.disputes = Disputes(ctx, self.standing)
         self.answers = Answers(ctx, self.standing, self.commits, self.keeper)
+        self.showing = Showing(ctx, self.standing, self.commits, self.answers)
         self.reconciler = Reconciler(
             ctx,
             self.standing,
@@ -131,6 +134,7 @@ class Parts:
         self.rounds = Rounds(
             ctx, self.standing, self.introductions, self.hearsay, self.exchanges, self.verdicts
         )
+        self.looks = Looks(ctx, self.rounds, ctx.config.network, ctx.verifier, ctx.rights_of)
         self.probing = Probing(ctx, self.verdicts, self.health, self.rounds.call)
         self.links = Links(
             ctx,

@@ -15,6 +15,7 @@ from gossipsync.core._peer.carrying import Cargo
 from gossipsync.core._peer.context import Context
 from gossipsync.core._peer.links import LinkPeer
 from gossipsync.core._peer.loading import Loading, open_epoch
+from gossipsync.core._peer.looking import Sight
 from gossipsync.core._peer.parts import Parts
 from gossipsync.core._peer.receiving import Receiving
 from gossipsync.core._peer.report import MemberStatus, PeerStatus
@@ -44,6 +45,7 @@ from gossipsync.core.replication.lines import LineKey
 from gossipsync.core.replication.logs import LogBook
 from gossipsync.core.replication.replica import Replica
 from gossipsync.core.replication.tokens import Token
+from gossipsync.core.wire.looking import Aspect
 from gossipsync.errors import ClosedError
 
 _RUN_NAME_BYTES: Final = 6
@@ -100,6 +102,8 @@ class Peer:
         self._introductions = parts.introductions
         self._keeper = parts.keeper
         self._links = parts.links
+        self._looks = parts.looks
+        self._showing = parts.showing
         self._probing = parts.probing
         self._reconciler = parts.reconciler
         self._report = parts.report
@@ -179,11 +183,15 @@ class Peer:
         """A connection passed TLS and the hello."""
         self._ctx.now = now
         self._links.up(link, remote)
+        self._looks.linked()
 
     def handle_link_down(self, link: LinkId, reason: str, now: Now) -> None:
         """A connection has ended, by us or by the other."""
         self._ctx.now = now
         self._links.down(link, reason)
+        self._showing.drop_link(link)
+        self._looks.drop_link(link)
+        self._looks.linked()
 
     def handle_sent(self, link: LinkId, size_bytes: int, now: Now) -> None:
         """Bytes of a Send have left."""
@@ -214,6 +222,7 @@ class Peer:
         """The store has carried out a Commit."""
         self._ctx.now = now
         self._commits.committed(ticket)
+        self._showing.release()
         self._ctx.has_moved = True
 
     def handle_commit_failed(self, ticket: int, detail: str, now: Now) -> None:
@@ -235,6 +244,7 @@ class Peer:
                 ctx.hang_up(link, "unresponsive")
         self._commits.backlog.forgive()
         self._reconciler.expire()
+        self._looks.expire()
         self._upkeep.go_on()
         if now.mono_s >= self._rounds.next_s:
             self._rounds.round()
@@ -337,6 +347,29 @@ class Peer:
         self._commits.seal(everything=True)  # what was written just now is in no log yet
         return versions(self._ctx, bucket, key)
 
+    def look(
+        self,
+        called: str,
+        bucket: str,
+        now: Now,
+        *,
+        aspect: Aspect = Aspect.VALUES,
+        prefix: str = "",
+        keys: Sequence[str] | None = None,
+    ) -> Sight:
+        """Ask one member what it has of a bucket: of these keys, or of all that begin with `prefix`. Nothing of it is merged.
+
+        The member by its name or its peer id's beginning. What comes is verified; it is all there once `is_over`, if there is no
+        `error`. Raises LocalError, and TransportError for a member that is down or away.
+        """
+        self._ctx.now = now
+        return self._looks.begin(called, bucket, aspect, prefix, keys)
+
+    def end_look(self, sight: Sight, now: Now) -> None:
+        """Nobody waits for a look any more. May be said of any."""
+        self._ctx.now = now
+        self._looks.cancel(sight)
+
     # -- queries ---------------------------------------------------------------------------------------------
 
     def next_deadline(self) -> float | None:
@@ -348,6 +381,7 @@ class Peer:
             self._commits.next_deadline(),
             ctx.fetcher.next_deadline(),
             self._reconciler.next_deadline(),
+            self._looks.next_deadline(),
             self._keeper.next_deadline(),
         ]
         for replica in ctx.replicas.values():

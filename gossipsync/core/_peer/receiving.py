@@ -9,6 +9,7 @@ from gossipsync.core.model.ids import LinkId
 from gossipsync.core.model.reasons import Reason
 from gossipsync.core.wire.framing import FrameTooLargeError
 from gossipsync.core.wire.liveness import Parting, Ping, Pong, Reach, Reached, Statements
+from gossipsync.core.wire.looking import Look, Looking, Shown
 from gossipsync.core.wire.messages import (
     Compare,
     Credentials,
@@ -115,7 +116,7 @@ class Receiving:
             if any(self._parts.introductions.peer_in(data) == link.peer for data in message.data):
                 self._ctx.hang_up(link, "duplicate")
 
-    def _reconcile(self, link: Link, message: Reconciling) -> None:
+    def _reconcile(self, link: Link, message: Reconciling | Looking) -> None:
         link.reconciled_s = self._ctx.now.mono_s
         match message:
             case Heads():
@@ -138,3 +139,7 @@ class Receiving:
                 self._parts.reconciler.on_verdict(link, message)
             case StateSum():
                 self._parts.upkeep.on_sum(link, message)
+            case Look():
+                self._parts.showing.on_look(link, message)
+            case Shown():
+                self._parts.looks.on_shown(link, message)

@@ -33,7 +33,7 @@ from gossipsync.core.model.events import MemberChanged
 from gossipsync.core.model.ids import PeerId, peer_text
 from gossipsync.core.model.reasons import Reason
 from gossipsync.core.wire.liveness import Statements
-from gossipsync.errors import LocalError, NotPermittedError
+from gossipsync.errors import NotPermittedError
 
 _FRESH_ROUNDS: Final = 4
 """Rounds for which a statement is told to links that open, at least; else log2 of the members."""
@@ -85,17 +85,7 @@ class Verdicts:
 
         Raises LocalError where that names no member or several, NotPermittedError for one that lives.
         """
-        found = [
-            member
-            for member in self._ctx.members
-            if member.state != "left"
-            and (member.name == called or (called and peer_text(member.peer).startswith(called)))
-        ]
-        if not found:
-            raise LocalError(f"no other member is called {called!r}; see `gossipsync members`")
-        if len(found) > 1:
-            raise LocalError(f"{len(found)} members are called {called!r}; give more of a peer id")
-        (member,) = found
+        member = self._ctx.members.called(called)
         if member.is_linked or member.state == "alive":
             raise NotPermittedError(
                 f"{member.name!r} is alive; run `gossipsync leave` there, or stop it first"

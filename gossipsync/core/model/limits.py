@@ -67,6 +67,20 @@ class Limits:
     """Cells about which members disagree, remembered until enough of them have said so."""
     run_cells: int = 2_000_000
     """Cells that one reconciliation may name; beyond it is given up."""
+    looks: int = 16
+    """Looks at other members under way at once: each may hold `look_bytes`."""
+    look_bytes: int = 64 << 20
+    """Pieces that one look takes in: what a person or a program can want to see of another's bucket at once."""
+    look_keys: int = 100_000
+    """Keys, or lines, that one look takes in."""
+    look_rows: int = 2048
+    """Keys, or lines, asked for in one question of a look, where these are no longer than `delta_bytes` in all."""
+    look_pages: int = 4096
+    """Questions of one look: a member that shows nothing and always more to come is left after so many."""
+    look_key_bytes: int = 1 << 20
+    """Cells of one key that are shown: a key with more is not."""
+    looks_held: int = 16
+    """Answers to looks that wait for our own store, over all links."""
     leaf_lines: int = 24
     """A range with no more lines than this is sent as lines instead of being split further."""
     logs: int = 65536

@@ -10,7 +10,7 @@ same for both who compare, since one of them may have forgotten such cells alrea
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
 from typing import Final, NamedTuple
 
@@ -111,6 +111,27 @@ class CellTree:
         state.update(key.encode())
         a, b = state.digest()[:2]
         return bytes((a >> 4, a & 15, b >> 4, b & 15))
+
+    def place_of(self, key: str) -> tuple[Prefix, str]:
+        """Where a key stands in the order of `keys_after`."""
+        return self.leaf_of(key), key
+
+    def keys_after(self, key: str | None) -> Iterator[str]:
+        """The keys behind one, of whatever is not only dead, in the order of their ranges: no key that comes or goes moves a place in it."""
+        start = (b"", "") if key is None else self.place_of(key)
+        for leaf in self._leaves_from(b"", start[0][: self.depth]):
+            for place in sorted(map(self.place_of, self._leaves[leaf])):
+                if place > start:
+                    yield place[1]
+
+    def _leaves_from(self, prefix: Prefix, first: Prefix) -> Iterator[Prefix]:
+        if len(prefix) == self.depth:
+            yield prefix
+            return
+        for nibble in range(16):
+            lower = prefix + bytes((nibble,))
+            if lower >= first[: len(lower)] and self.count_at(lower):
+                yield from self._leaves_from(lower, first)
 
     def sum_at(self, prefix: Prefix) -> int:
         """What stands for a range, not below `depth`; 0 for an empty one."""

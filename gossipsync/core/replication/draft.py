@@ -118,7 +118,7 @@ class Draft:
 
     def delete(self, key: str) -> None:
         """Write a delete, whether the key is here or not."""
-        _check_text(key, "key")
+        check_text(key, "key")
         self._overlay.end(key)
         self._again.append(lambda draft: draft.delete(key))
 
@@ -150,7 +150,7 @@ class Draft:
         """Set one field of a map. Raises KeyError where the key is absent."""
         self._check_kind(Kind.MAP)
         data = self._encoded(value)
-        _check_text(field, "field", least=0)
+        check_text(field, "field", least=0)
         if not self.has(key):
             raise KeyError(key)
         self._check_writable(key)
@@ -180,7 +180,7 @@ class Draft:
                 f"bucket {self.replica.name!r} holds maps: assign a dict with str keys"
             )
         new = {
-            _check_text(field, "field", least=0): self._encoded(part)
+            check_text(field, "field", least=0): self._encoded(part)
             for field, part in value.items()
         }
         self._check_writable(key)
@@ -239,7 +239,7 @@ class Draft:
     def add_element(self, key: str, element: str) -> None:
         """Add to a set."""
         self._check_kind(Kind.SET)
-        _check_text(element, "element", least=0)
+        check_text(element, "element", least=0)
         self._check_writable(key)
         overlay = self._overlay
         overlay.begin(key)
@@ -249,7 +249,7 @@ class Draft:
     def discard_element(self, key: str, element: str) -> None:
         """Remove from a set; nothing happens where the element is not in it."""
         self._check_kind(Kind.SET)
-        _check_text(element, "element", least=0)
+        check_text(element, "element", least=0)
         shown = self.read(key) if self.has(key) else frozenset()
         assert isinstance(shown, frozenset)
         if element in shown or not self.after.is_seen:
@@ -269,7 +269,7 @@ class Draft:
             )
 
     def _check_writable(self, key: str) -> None:
-        _check_text(key, "key")
+        check_text(key, "key")
         tombstone = self._overlay.final_tombstone(key)
         if tombstone is not None and self._overlay.next_stamp <= rank(tombstone):
             raise EndedKeyError(
@@ -320,7 +320,7 @@ def _check_total(total: int) -> None:
         raise ValueTypeError("a counter's running total must lie within -2**63 and 2**63 - 1")
 
 
-def _check_text(text: object, what: str, least: int = 1) -> str:
+def check_text(text: object, what: str, least: int = 1) -> str:
     """Keys, fields and elements: str of at most 512 bytes of UTF-8."""
     if type(text) is not str:
         raise ValueTypeError(f"a {what} is a str, not {type(text).__name__}")

@@ -6,7 +6,7 @@ Invariant: the state is the join of all entries applied so far, in whatever orde
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
 from attrs import frozen
@@ -374,6 +374,11 @@ class Replica:
         """The cells of one range of the tree."""
         assert self._tree is not None
         return self._tree.found_in(self._cells, self.rules.kind, prefix)
+
+    def keys_after(self, key: str | None) -> Iterator[str]:
+        """The keys behind one, in the order of the tree; those that only have tombstones and the like may be left out."""
+        assert self._tree is not None
+        return self._tree.keys_after(key)
 
     def _replace(self, key: str, before: Group | None, after: Group | None) -> None:
         kind = self.announcement.rules.kind

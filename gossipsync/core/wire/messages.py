@@ -23,6 +23,7 @@ from gossipsync.core.wire.liveness import (
     liveness_parts,
     read_liveness,
 )
+from gossipsync.core.wire.looking import Look, Looking, Shown, looking_parts, parse_looking
 from gossipsync.core.wire.parts import (
     byte_strings,
     count,
@@ -195,6 +196,7 @@ Message = (
     | Page
     | Liveness
     | Reconciling
+    | Looking
 )
 
 
@@ -230,6 +232,8 @@ def _parts(message: Message) -> tuple[object, ...]:
             return liveness_parts(message)
         case Known() | Seek() | Page():
             return _presence_parts(message)
+        case Look() | Shown():
+            return looking_parts(message)
         case _:
             return reconciling_parts(message)
 
@@ -398,6 +402,8 @@ _READERS: Final[dict[object, Callable[[_Parts], Message | None]]] = {
     13: _page,
     **dict.fromkeys(range(18, 24), read_liveness),
     **dict.fromkeys(range(30, 40), parse_reconciling),
+    40: parse_looking,
+    41: parse_looking,
 }
 """By its type, what a message's parts are; None where they do not fit. Anything malformed within raises."""
 

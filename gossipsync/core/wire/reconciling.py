@@ -198,7 +198,7 @@ def parse_reconciling(parts: tuple[object, ...]) -> Reconciling:
         case (35, int(run), bool(is_cut), tuple(pieces)):
             return Parts(count(run), is_cut, byte_strings(pieces))
         case (36, int(run), tuple(groups)):
-            return Covered(count(run), _covered(groups))
+            return Covered(count(run), covered_lines(groups))
         case (37, int(run), tuple(groups)):
             return Doubt(count(run), _packed(groups, _DOUBT_BYTES))
         case (38, int(run), bytes(bits)):
@@ -264,7 +264,8 @@ def _sums(groups: tuple[object, ...]) -> tuple[WireSums, ...]:
     return rows
 
 
-def _covered(groups: tuple[object, ...]) -> tuple[WireCovered, ...]:
+def covered_lines(groups: tuple[object, ...]) -> tuple[WireCovered, ...]:
+    """Rows of covered lines, out of their groups. Raises strict.MalformedError."""
     lines = []
     for bucket, (origin, index, note) in ungrouped(groups, 3):
         if type(note) is not bytes or len(note) != NOTE_BYTES:

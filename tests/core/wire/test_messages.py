@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossipsync.core.model import strict
-from gossipsync.core.wire import messages
+from gossipsync.core.wire import looking, messages
 from gossipsync.core.wire.messages import Message, decode_message, encode_message
 
 _COUNTS = st.integers(0, (1 << 63) - 1)
@@ -46,6 +46,25 @@ MESSAGES: st.SearchStrategy[Message] = st.one_of(
     st.builds(messages.Stored, _rows(_ORIGINS, _NUMBERS)),
     st.builds(messages.Presences, _BYTES),
     st.builds(messages.Credentials, _BYTES),
+    st.builds(
+        looking.Look,
+        _COUNTS,
+        _BUCKETS,
+        st.sampled_from(looking.Aspect),
+        st.text(max_size=20),
+        st.lists(st.text(max_size=20), max_size=3).map(tuple),
+        st.binary(max_size=60),
+    ),
+    st.builds(
+        looking.Shown,
+        _COUNTS,
+        st.sampled_from(looking.Outcome),
+        st.booleans(),
+        st.binary(max_size=60),
+        _BYTES,
+        st.lists(st.tuples(st.text(max_size=20), _COUNTS), max_size=3).map(tuple),
+        _rows(_ORIGINS, st.integers(1, 1 << 39), st.just(bytes(32) + (1 << 62).to_bytes(8, "big"))),
+    ),
 )
 
 
