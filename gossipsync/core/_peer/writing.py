@@ -181,8 +181,7 @@ class Writing:
         """Is there room for more writes?"""
         commits = self._commits
         return (
-            commits.pending_bytes <= self._ctx.config.limits.pending_bytes
-            and not commits.is_outrun
+            commits.pending_bytes <= self._ctx.config.limits.pending_bytes and not commits.is_outrun
         )
 
     def unsealed(self) -> dict[LineKey, Written]:
