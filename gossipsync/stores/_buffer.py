@@ -8,6 +8,7 @@ skips a bundle or moves backwards, in the buffer or behind it.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from threading import Lock
 from typing import Final
 
@@ -176,6 +177,41 @@ class WriteBuffer:
         if change is None:
             change = self._batch.logs[log] = LogChange()
         return change
+
+
+class BufferedStore(ABC):
+    """The half of `ports.Store` that only buffers, for stores that may be used from any thread."""
+
+    _buffer: WriteBuffer
+
+    @abstractmethod
+    def _check_usable(self) -> None:
+        """Raises StoreError once the store is closed, or in a forked child."""
+
+    def append(self, bucket: str, origin: Origin, index: int, bundle: bytes) -> None:
+        """Raises InternalError unless this is the next bundle of its log."""
+        self._check_usable()
+        self._buffer.append(bucket, origin, index, bundle)
+
+    def put_piece(self, bucket: str, origin: Origin, index: int, piece: bytes | None) -> None:
+        """Raises InternalError for an index that no bundle has."""
+        self._check_usable()
+        self._buffer.put_piece(bucket, origin, index, piece)
+
+    def put_line(self, bucket: str, origin: Origin, last: int, note: bytes | None) -> None:
+        """Raises InternalError for a line that moves backwards and for a note over 128 bytes."""
+        self._check_usable()
+        self._buffer.put_line(bucket, origin, last, note)
+
+    def drop_log(self, bucket: str, origin: Origin) -> None:
+        """Nothing where there is no such log."""
+        self._check_usable()
+        self._buffer.drop_log(bucket, origin)
+
+    def put_head(self, name: str, value: bytes | None) -> None:
+        """Raises InternalError for a value over 64 KiB."""
+        self._check_usable()
+        self._buffer.put_head(name, value)
 
 
 def _refused(what: str) -> InternalError:

@@ -22,7 +22,7 @@ from zlib import crc32
 from gossipsync.core.model.ids import NetworkId, Origin, PeerId
 from gossipsync.core.ports import StoredLog
 from gossipsync.errors import StoreCorruptError, StoreError, StoreLockedError
-from gossipsync.stores._buffer import Batch, Log, LogState, WriteBuffer
+from gossipsync.stores._buffer import Batch, BufferedStore, Log, LogState, WriteBuffer
 
 TIMEOUT_S: Final = 10
 """How long an answer is waited for: a commit of 1,000 bundles takes 0.1 s, a flush of a busy disk a few."""
@@ -75,7 +75,7 @@ class Backend(Protocol):
         ...
 
 
-class RemoteStore:
+class RemoteStore(BufferedStore):
     """`ports.Store` on a server. Every method may be called from any thread; in a forked child only `close`."""
 
     def __init__(self, place: str, backend: Backend) -> None:
@@ -141,31 +141,6 @@ class RemoteStore:
     def load_heads(self) -> dict[str, bytes]:
         """Every committed head. Raises StoreCorruptError."""
         return self._ask(self._backend.read_heads)
-
-    def append(self, bucket: str, origin: Origin, index: int, bundle: bytes) -> None:
-        """Raises InternalError unless this is the next bundle of its log."""
-        self._check_usable()
-        self._buffer.append(bucket, origin, index, bundle)
-
-    def put_piece(self, bucket: str, origin: Origin, index: int, piece: bytes | None) -> None:
-        """Raises InternalError for an index that no bundle has."""
-        self._check_usable()
-        self._buffer.put_piece(bucket, origin, index, piece)
-
-    def put_line(self, bucket: str, origin: Origin, last: int, note: bytes | None) -> None:
-        """Raises InternalError for a line that moves backwards and for a note over 128 bytes."""
-        self._check_usable()
-        self._buffer.put_line(bucket, origin, last, note)
-
-    def drop_log(self, bucket: str, origin: Origin) -> None:
-        """Nothing where there is no such log."""
-        self._check_usable()
-        self._buffer.drop_log(bucket, origin)
-
-    def put_head(self, name: str, value: bytes | None) -> None:
-        """Raises InternalError for a value over 64 KiB."""
-        self._check_usable()
-        self._buffer.put_head(name, value)
 
     def commit(self) -> None:
         """One transaction; nothing is lost from the buffer when it raises StoreError."""

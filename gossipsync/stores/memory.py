@@ -14,7 +14,7 @@ from attrs import Factory, define
 from gossipsync.core.model.ids import Origin
 from gossipsync.core.ports import StoredLog
 from gossipsync.errors import StoreError
-from gossipsync.stores._buffer import Log, LogChange, WriteBuffer
+from gossipsync.stores._buffer import BufferedStore, Log, LogChange, WriteBuffer
 
 
 @define
@@ -23,7 +23,7 @@ class _Kept:
     pieces: dict[int, bytes] = Factory(dict)
 
 
-class MemoryStore:
+class MemoryStore(BufferedStore):
     """`ports.Store` in this process's memory. Every method may be called from any thread."""
 
     def __init__(self, *, keeps: bool = True) -> None:
@@ -41,52 +41,27 @@ class MemoryStore:
 
     def load_logs(self) -> dict[Log, StoredLog]:
         """Every committed log."""
-        self._check_open()
+        self._check_usable()
         with self._commit_lock:
             return {log: kept.line for log, kept in self._logs.items()}
 
     def load_pieces(self) -> Iterator[tuple[str, Origin, int, bytes]]:
         """What is committed by now, log by log."""
-        self._check_open()
+        self._check_usable()
         with self._commit_lock:
             found = [(log, sorted(kept.pieces.items())) for log, kept in self._logs.items()]
         return ((*log, index, piece) for log, pieces in found for index, piece in pieces)
 
     def load_heads(self) -> dict[str, bytes]:
         """A copy of the committed heads."""
-        self._check_open()
+        self._check_usable()
         with self._commit_lock:
             return dict(self._heads)
-
-    def append(self, bucket: str, origin: Origin, index: int, bundle: bytes) -> None:
-        """Raises InternalError unless this is the next bundle of its log."""
-        self._check_open()
-        self._buffer.append(bucket, origin, index, bundle)
-
-    def put_piece(self, bucket: str, origin: Origin, index: int, piece: bytes | None) -> None:
-        """Raises InternalError for an index that no bundle has."""
-        self._check_open()
-        self._buffer.put_piece(bucket, origin, index, piece)
-
-    def put_line(self, bucket: str, origin: Origin, last: int, note: bytes | None) -> None:
-        """Raises InternalError for a line that moves backwards and for a note over 128 bytes."""
-        self._check_open()
-        self._buffer.put_line(bucket, origin, last, note)
-
-    def drop_log(self, bucket: str, origin: Origin) -> None:
-        """Nothing where there is no such log."""
-        self._check_open()
-        self._buffer.drop_log(bucket, origin)
-
-    def put_head(self, name: str, value: bytes | None) -> None:
-        """Raises InternalError for a value over 64 KiB."""
-        self._check_open()
-        self._buffer.put_head(name, value)
 
     def commit(self) -> None:
         """Show what was buffered to later loads."""
         with self._commit_lock:
-            self._check_open()
+            self._check_usable()
             batch = self._buffer.take()
             if not self._keeps:
                 return
@@ -113,6 +88,6 @@ class MemoryStore:
         """Refuse further use."""
         self._is_closed = True
 
-    def _check_open(self) -> None:
+    def _check_usable(self) -> None:
         if self._is_closed:
             raise StoreError("this store is closed: open a new one")

@@ -102,7 +102,7 @@ class _Backend:
 
     def _check_whole(self, pipe: redis.client.Pipeline, holder: bytes | None) -> None:
         marked = [self._prefix + name for name in _MARKED]
-        if holder is None or cast("int", pipe.exists(*marked)) < len(marked):
+        if holder is None or pipe.exists(*marked) < len(marked):
             raise vanished(self._place)
 
     def _is_held(self, pipe: redis.client.Pipeline, theirs: bytes, run_id: bytes) -> bool:

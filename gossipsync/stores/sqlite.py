@@ -24,13 +24,13 @@ from gossipsync.core.model.ids import NetworkId, Origin, PeerId
 from gossipsync.core.ports import StoredLog
 from gossipsync.errors import StoreCorruptError, StoreError
 from gossipsync.stores import _journal_file, _rows
-from gossipsync.stores._buffer import Batch, Log, LogChange, LogState, WriteBuffer
+from gossipsync.stores._buffer import Batch, BufferedStore, Log, LogChange, LogState, WriteBuffer
 from gossipsync.stores._faults import corrupt, reading, system_calls, writing
 from gossipsync.stores._lock import FolderLock
 from gossipsync.stores._space import Space
 
 
-class SqliteStore:
+class SqliteStore(BufferedStore):
     """`ports.Store` in `data_dir/journal.db`. Every method may be called from any thread.
 
     In a forked child every method but `close` raises StoreError, and `close` does nothing.
@@ -104,31 +104,6 @@ class SqliteStore:
         """Every committed head. Raises StoreCorruptError."""
         with self._connection_for(reading):
             return _rows.read_heads(self._connection, self._path)
-
-    def append(self, bucket: str, origin: Origin, index: int, bundle: bytes) -> None:
-        """Raises InternalError unless this is the next bundle of its log."""
-        self._check_usable()
-        self._buffer.append(bucket, origin, index, bundle)
-
-    def put_piece(self, bucket: str, origin: Origin, index: int, piece: bytes | None) -> None:
-        """Raises InternalError for an index that no bundle has."""
-        self._check_usable()
-        self._buffer.put_piece(bucket, origin, index, piece)
-
-    def put_line(self, bucket: str, origin: Origin, last: int, note: bytes | None) -> None:
-        """Raises InternalError for a line that moves backwards and for a note over 128 bytes."""
-        self._check_usable()
-        self._buffer.put_line(bucket, origin, last, note)
-
-    def drop_log(self, bucket: str, origin: Origin) -> None:
-        """Nothing where there is no such log."""
-        self._check_usable()
-        self._buffer.drop_log(bucket, origin)
-
-    def put_head(self, name: str, value: bytes | None) -> None:
-        """Raises InternalError for a value over 64 KiB."""
-        self._check_usable()
-        self._buffer.put_head(name, value)
 
     def commit(self) -> None:
         """One transaction, on the disk when this returns; nothing is lost from the buffer when it raises StoreError."""

@@ -1,5 +1,6 @@
 """Waiting for what `status` and `members` show, where no command waits for it."""
 
+import json
 import time
 from collections.abc import Callable
 
@@ -30,3 +31,19 @@ def states(peer: PeerProcess) -> dict[str, str]:
 def await_warnings(peer: PeerProcess, *codes: str) -> None:
     """Until a peer warns of exactly that."""
     await_(lambda: peer.json("status")["warnings"] == list(codes), f"{peer.name} warns of {codes}")
+
+
+def put_everywhere(peers: list[PeerProcess]) -> None:
+    """Each writes a key that all the others confirm, and each sees."""
+    for peer in peers:
+        row = peer.ok(
+            *("put", "bucket", f"after {peer.name}", "1"),
+            *("--ack", "all", "--timeout", "15", "-o", "json"),
+        )
+        await_in(peers, row)
+
+
+def await_in(readers: list[PeerProcess], receipt: str) -> None:
+    """Until they have what was written: a receipt as `put -o json` prints it."""
+    for reader in readers:
+        reader.ok("wait", "--token", json.loads(receipt)["token"], "--timeout", "15")

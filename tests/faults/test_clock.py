@@ -1,20 +1,13 @@
 """One machine's clock steps by an hour, either way: what was confirmed stays, the peer says so of itself, the others go on."""
 
-import json
-
 import pytest
 
 from tests.faults._told import ToldPeer
-from tests.faults._waits import await_warnings
+from tests.faults._waits import await_in, await_warnings, put_everywhere
 from tests.processes._peers import PeerProcess
 from tests.processes.conftest import MakePeer
 
 HOUR_S = 3600
-
-
-def await_in(readers: list[PeerProcess], receipt: str) -> None:
-    for reader in readers:
-        reader.ok("wait", "--token", json.loads(receipt)["token"], "--timeout", "15")
 
 
 def three(make_peer: MakePeer) -> tuple[PeerProcess, PeerProcess, PeerProcess, ToldPeer]:
@@ -31,20 +24,7 @@ def three(make_peer: MakePeer) -> tuple[PeerProcess, PeerProcess, PeerProcess, T
 
 
 def check_whole(peers: list[PeerProcess], keys: set[str]) -> None:
-    for peer in peers:
-        receipt = peer.ok(
-            "put",
-            "bucket",
-            f"after {peer.name}",
-            "1",
-            "--ack",
-            "all",
-            "--timeout",
-            "15",
-            "-o",
-            "json",
-        )
-        await_in(peers, receipt)
+    put_everywhere(peers)
     keys |= {f"{moment} {peer.name}" for moment in ("before", "after") for peer in peers}
     for peer in peers:
         assert set(peer.ok("keys", "bucket").splitlines()) == keys

@@ -1,6 +1,5 @@
 """Peers on a network that loses, delays and doubles packets, and then falls apart: halves, one from the rest, one way only."""
 
-import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults._switch import Switch
-from tests.faults._waits import await_, states
+from tests.faults._waits import await_, put_everywhere, states
 from tests.processes._peers import PeerProcess
 from tests.processes.conftest import MakePeer
 
@@ -64,23 +63,7 @@ def check_healed(peers: list[PeerProcess], keys: set[str]) -> None:
         f"{keys} everywhere",
     )
     assert time.monotonic() - began < HEALED_S
-    for peer in peers:
-        receipt = json.loads(
-            peer.ok(
-                "put",
-                "bucket",
-                f"after {peer.name}",
-                "1",
-                "--ack",
-                "all",
-                "--timeout",
-                "15",
-                "-o",
-                "json",
-            )
-        )
-        for other in peers:
-            other.ok("wait", "--token", receipt["token"], "--timeout", "15")
+    put_everywhere(peers)
     assert len({peer.bucket("bucket")["fingerprint"] for peer in peers}) == 1
     for peer in peers:
         status = peer.json("status")

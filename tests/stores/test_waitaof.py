@@ -70,7 +70,7 @@ def test_a_commit_returns_when_the_server_has_flushed():
         real.command("CONFIG", "SET", "appendfsync", "everysec")
         stack.callback(real.command, "CONFIG", "SET", "appendfsync", "always")
         store = open_store(newer.url, None, network=NETWORK, peer=PEER)
-        stack.callback(lambda: store.close())
+        stack.callback(store.close)
         store.append("b", A, 1, b"one")
         store.commit()
         store.append("b", A, 2, b"two")

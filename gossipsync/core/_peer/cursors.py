@@ -88,6 +88,8 @@ def _parse(note: bytes) -> _Note:
             keys = [(key, at) for key, at in _pairs(changed) if isinstance(key, str)]
             if len(runs) == len(rows) and len(keys) == len(changed):
                 return swept_ms, live, dict(runs), position, floor, keys
+        case _:
+            pass
     raise strict.MalformedError("no note of where a run's cursors ended")
 
 
@@ -96,3 +98,5 @@ def _pairs(rows: tuple[object, ...]) -> Iterator[tuple[object, int]]:
         match row:
             case (name, int(number)):
                 yield name, number
+            case _:
+                return
