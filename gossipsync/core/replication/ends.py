@@ -53,9 +53,7 @@ def ended_ms(cell: Cell) -> int | None:
     return hlc_ms(Hlc(cell[STAMP])) if is_removed_field else None
 
 
-def next_end_ms(
-    group: Group, kind: Kind, grace_ms: int, after_ms: int | None = None
-) -> int | None:
+def next_end_ms(group: Group, kind: Kind, grace_ms: int, after_ms: int | None = None) -> int | None:
     """When something of a group may be forgotten next, or next after a moment."""
     last = views.newest(group)
     ends = (_end_ms(cell, last, kind, grace_ms) for cell in cells_in(group))
