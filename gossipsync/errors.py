@@ -219,7 +219,7 @@ class RemoteError(GossipsyncError):
     """Another peer broke the protocol, or refused what we asked.
 
     Fault: the other peer's, or a version too far from ours. State: nothing it sent was applied; the
-    link to it is closed and the reason counted. Next: nothing in this process; look at
+    reason is counted, and the link closed where that peer alone can be at fault. Next: nothing in this process; look at
     ``gossipsync status`` for the reason and at that peer's version and clock.
     """
 

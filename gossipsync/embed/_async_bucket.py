@@ -3,10 +3,13 @@
 Invariant: no method that is not a coroutine waits for anything but the peer's lock.
 """
 
+from collections.abc import Iterable
+
 from gossipsync.embed._batch import AsyncBatch
 from gossipsync.embed._binding import Binding
 from gossipsync.embed._bucket_base import BucketBase
 from gossipsync.embed._durations import Ttl, check_timeout, ttl_ms
+from gossipsync.embed._fetching import fetching
 from gossipsync.embed._receipts import AsyncReceipt
 from gossipsync.embed._sources import DirectSource
 from gossipsync.embed._waiting import wait_async
@@ -48,6 +51,29 @@ class AsyncBucket(BucketBase):
         It reads its own writes, is dropped whole on an exception, and has a `receipt` afterwards.
         """
         return AsyncBatch(self._binding, after)
+
+    async def fetch(
+        self,
+        prefix: str = "",
+        *,
+        keys: Iterable[str] | None = None,
+        peer: str,
+        timeout: float | None = None,  # noqa: ASYNC109 - as everywhere in this API
+    ) -> dict[str, object]:
+        """What one member has now of the keys that begin with `prefix`, or of `keys`: live ones, as fresh plain values.
+
+        `peer` is a member's name, or how its peer id starts. Every value is proven by its origin's signature, so the member
+        cannot invent or alter any; it can leave out a key, or show an older write. Nothing of it is taken over here, so what
+        this peer has deleted or not received yet is seen too. The member's own writes count once it has stored them.
+
+        Waits while the member goes on answering, `timeout` seconds at most. Raises LocalError where `peer` names no other
+        member or several, TransportError for one that is down or away, WaitTimeoutError for one that says nothing for 10 s,
+        and RemoteError where it has no such bucket, what it shows does not verify, or is more than 100,000 keys or 64 MiB.
+        """
+        timeout_s = check_timeout(timeout)
+        with fetching(self._binding, prefix, keys, peer) as under_way:
+            await wait_async(under_way.engine, under_way.is_over, timeout_s)
+            return under_way.outcome(timeout_s)
 
     def watch(
         self, prefix: str = "", *, since: str | None = None, timeout: float | None = None
