@@ -144,11 +144,16 @@ class RemoteStore(BufferedStore):
 
     def commit(self) -> None:
         """One transaction; nothing is lost from the buffer when it raises StoreError."""
+        self._check_usable()
+        self._check_sound()  # which needs no connection
         self._ask(self._commit)
 
-    def _commit(self) -> None:
+    def _check_sound(self) -> None:
         if self._damage is not None:
             raise StoreCorruptError(str(self._damage))
+
+    def _commit(self) -> None:
+        self._check_sound()
         batch = self._buffer.take()
         if not batch:
             return
