@@ -169,6 +169,11 @@ class Commits:
             self._ctx.emit(StoreFailed(detail))
         self.failure = detail
 
+    def withhold(self, origins: set[Origin]) -> None:
+        """Send nothing more of epochs of ours that were taken back."""
+        for own in (self._own, [] if self._under_way is None else self._under_way.own):
+            own[:] = [pair for pair in own if pair[0] not in origins]
+
     def next_deadline(self) -> float | None:
         """When to seal, or to try the store again."""
         if self._retry_s is None and self._sealer.is_empty():

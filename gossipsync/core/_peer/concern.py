@@ -148,7 +148,11 @@ class Concern:
         """All that this peer has seen; the newest logs, where there are more than a token holds."""
         ctx, config = self._ctx, self._ctx.config
         heads = {(log.bucket, log.origin): (log.hlc, log.index) for log in ctx.logs.logs()}
-        heads |= {key: (last.hlc, last.index) for key, last in self._writing.unsealed().items()}
+        heads |= {
+            key: (last.hlc, last.index)
+            for key, last in self._writing.unsealed().items()
+            if not ctx.is_past(key[1])  # what was taken back nobody will ever have
+        }
         newest = sorted(heads.items(), key=lambda pair: pair[1], reverse=True)[:TOKEN_LINES]
         hlc = newest[0][1][0] if newest else ZERO
         lines = {line_name(*key): index for key, (_, index) in newest}
@@ -157,7 +161,7 @@ class Concern:
     def parse_token(self, text: str, now: Now) -> Token:
         """Raises TokenError for what this network did not make, or is further ahead than max_skew."""
         config = self._ctx.config
-        bound = hlc_at(now.wall_ms + config.max_skew_ms)
+        bound = hlc_at(self._ctx.bound_ms(now))
         return read_token(text, config.network, config.token_key, bound)
 
     def is_satisfied(self, token: Token) -> bool:

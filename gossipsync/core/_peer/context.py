@@ -107,6 +107,8 @@ class Link:
     """What stood for these when we last asked for them."""
     offset_ms: int | None = None
     """Its clock minus ours."""
+    clock_ms: float | None = None
+    """Its wall clock minus our monotonic one."""
     reconciled_s: float = float("-inf")
     """When it was last asked for its state, or asked for ours, or answered: for a while then it stays open, transient or not."""
     token_asked_s: float = float("-inf")
@@ -162,6 +164,10 @@ class Context:
     directory: Directory | None = None
     epochs: set[Epoch] = field(factory=set)
     """Those that this run has opened."""
+    withdrawn: set[Epoch] = field(factory=set)
+    """Epochs of ours of which something was taken back: it comes, if at all, as what another run wrote."""
+    _mesh_ms: float | None = None
+    """The members' wall clocks, at the median, from our monotonic one, when last linked."""
     replicas: dict[str, Replica] = field(factory=dict)
     links: dict[LinkId, Link] = field(factory=dict)
     by_peer: dict[PeerId, Link] = field(factory=dict)
@@ -192,8 +198,10 @@ class Context:
         return self.mesh_size > self.config.full_mesh
 
     def is_past(self, origin: Origin) -> bool:
-        """Is it an epoch of ours that another run has opened?"""
-        return peer_of(origin) == self.peer_id and epoch_of(origin) not in self.epochs
+        """Is it an epoch of ours that another run has opened, or that we have taken back?"""
+        epoch = epoch_of(origin)
+        is_known = epoch in self.epochs and epoch not in self.withdrawn
+        return peer_of(origin) == self.peer_id and not is_known
 
     def heard_s(self, link: LinkId) -> float:
         """When anything last came over a link."""
@@ -203,6 +211,32 @@ class Context:
         """Cells that end before this moment are left out of sums of states: by now, or by another's clock, they may be forgotten."""
         step_ms = max(1000, self.config.max_skew_ms)
         return -(-(self.now.wall_ms + self.config.max_skew_ms) // step_ms) * step_ms
+
+    def mesh_ms(self, now: Now) -> int | None:
+        """The time by the members' clocks, at the median; of two medians the one nearer to ours. None before we were linked.
+
+        Reckoned by the monotonic clock: it holds whatever becomes of our wall clock, and after the links have gone.
+        """
+        mono_ms = 1000 * now.mono_s
+        clocks = sorted(
+            link.clock_ms for link in self.by_peer.values() if link.clock_ms is not None
+        )
+        middle = clocks[(len(clocks) - 1) // 2 : len(clocks) // 2 + 1]
+        self._mesh_ms = min(
+            middle, key=lambda clock: abs(clock + mono_ms - now.wall_ms), default=self._mesh_ms
+        )
+        return None if self._mesh_ms is None else round(self._mesh_ms + mono_ms)
+
+    def bound_ms(self, now: Now) -> int:
+        """From this moment on stamps are ahead of what members take: by our clock, or theirs where ours is behind."""
+        return max(now.wall_ms, self.mesh_ms(now) or 0) + self.config.max_skew_ms
+
+    def is_ahead(self) -> bool:
+        """Is our newest stamp beyond that?"""
+        clock, now = self.clock, self.now
+        return clock.is_ahead(now.wall_ms + self.config.max_skew_ms) and clock.is_ahead(
+            self.bound_ms(now)
+        )
 
     def emit(self, event: Event) -> None:
         """Tell the application and the log."""

@@ -1,4 +1,5 @@
-"""Early writes: own writes made before the first exchange after a start, kept in sight until that.
+"""Early writes: own writes made before the first exchange after a start, kept in sight until that, and later ones in sight again
+when our forgotten past comes back.
 
 A store that is an older copy, or only memory, has forgotten stamps that we gave; if our clock is behind as well, what is written now
 may be stamped below them, and would lose against what we ourselves wrote before. Such writes are stamped anew, after it. Not
@@ -17,13 +18,16 @@ from attrs import define, field
 from gossipsync.core._peer.context import Context
 from gossipsync.core._peer.lives import Lives
 from gossipsync.core._peer.standing import Standing
-from gossipsync.core._peer.writing import Writing
-from gossipsync.core.model.entry import Entry, Op
+from gossipsync.core._peer.writing import Said, Writing
+from gossipsync.core.model.entry import Entry, Op, decode_entries
 from gossipsync.core.model.hlc import Hlc
-from gossipsync.core.model.ids import epoch_of
+from gossipsync.core.model.ids import Origin, epoch_of, peer_of
 from gossipsync.core.replication.cells import (
+    DATA,
     EXPIRES,
     ORIGIN,
+    SHADOW_SIZE,
+    SIZE,
     SLOT,
     STAMP,
     TOMBSTONE,
@@ -68,10 +72,12 @@ class Early:
             # A running total belongs to its epoch and competes with none; what is stamped otherwise covers only what was seen.
             if entry.op in _LEFT_OUT or isinstance(entry.field, bytes) or entry.stamp != stamp:
                 continue
-            name = (bucket, entry.key, slot_of(entry.op, entry.field))
-            self._drop(name)
-            self._entries[name] = entry
-            self._bytes += len(entry.data) + _OVERHEAD
+            self._keep((bucket, entry.key, slot_of(entry.op, entry.field)), entry)
+
+    def _keep(self, name: _Name, entry: Entry) -> None:
+        self._drop(name)
+        self._entries[name] = entry
+        self._bytes += len(entry.data) + _OVERHEAD
         while self._bytes > self._ctx.config.limits.early_bytes:
             self._drop(next(iter(self._entries)))
 
@@ -80,9 +86,37 @@ class Early:
         if entry is not None:
             self._bytes -= len(entry.data) + _OVERHEAD
 
+    def said(self, bucket: str, keys: set[str]) -> list[Said]:
+        """What is kept of some keys of a bucket."""
+        return [
+            (key, slot, entry)
+            for (name, key, slot), entry in self._entries.items()
+            if name == bucket and key in keys
+        ]
+
+    def look_again(self) -> None:
+        """Something may have lost though nothing has arrived."""
+        self._looked_at = -1
+
+    def forgotten(self, bucket: str, origin: Origin, cells: Iterable[tuple[str, Cell]]) -> None:
+        """Of our own past this is about to be merged: keep what we wrote later and would lose to it, however long ago we started."""
+        ctx, epoch = self._ctx, epoch_of(origin)
+        replica = ctx.replicas.get(bucket)
+        for key, cell in cells:
+            group = None if replica is None else replica.group(key)
+            for own in cells_in(group) if group is not None else ():
+                is_later = peer_of(own[ORIGIN]) == ctx.peer_id and epoch_of(own[ORIGIN]) > epoch
+                if not is_later or own[SIZE] == SHADOW_SIZE or isinstance(own[SLOT], bytes):
+                    continue
+                if _is_final(own) or _is_final(cell) or not _loses(own, cell):
+                    continue
+                (entry,) = decode_entries((own[DATA],))
+                self._keep((bucket, key, own[SLOT]), entry)
+
     def round(self) -> None:
         """Write again what has lost to our own past; once we have all that others have, there is no more of that to come."""
-        if self._is_over or not self._standing.is_up:
+        if not self._entries or not self._standing.is_up:
+            self._is_over |= self._standing.state == "ready" and self._standing.is_synced()
             return
         is_met = self._standing.state == "ready" and self._standing.is_synced()
         arrived = self._lives.arrived
@@ -126,6 +160,13 @@ class Early:
     def _is_past(self, cell: Cell) -> bool:
         ctx = self._ctx
         return ctx.is_past(cell[ORIGIN]) and not self._lives.is_beside(epoch_of(cell[ORIGIN]))
+
+
+def _loses(own: Cell, past: Cell) -> bool:
+    """Does a write of ours lose to an older one that comes back? To delete is to end what was written before."""
+    if own[SLOT] == TOMBSTONE or past[SLOT] == own[SLOT]:
+        return past[STAMP] > own[STAMP]
+    return past[SLOT] == TOMBSTONE and rank(past) >= own[STAMP]
 
 
 def _winner(group: Group, slot: Slot, stamp: Hlc) -> Cell | None:

@@ -149,6 +149,7 @@ class Exchanges:
         offset_ms = message.wall_ms - ctx.now.wall_ms
         if link.offset_ms is None or abs(offset_ms - link.offset_ms) > _OFFSET_ERROR_MS:
             link.offset_ms = offset_ms  # whose clock parks everything is never equal to anybody
+            link.clock_ms = message.wall_ms - 1000 * ctx.now.mono_s
         if message.sum == lines.digest():
             link.covered = message.covered
             ctx.send(link, Equal(message.exchange, ctx.now.wall_ms, self._covered_sum()))
@@ -185,6 +186,7 @@ class Exchanges:
             return
         middle_ms = (exchange.sent_wall_ms + self._ctx.now.wall_ms) // 2
         link.offset_ms = message.wall_ms - middle_ms
+        link.clock_ms = link.offset_ms + self._ctx.now.wall_ms - 1000 * self._ctx.now.mono_s
         link.covered = message.covered
         self._equal(link, exchange.sum, exchange.seq)
 

@@ -5,7 +5,7 @@ Verify, then apply, then move the clock. What each refusal means for the line it
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from gossipsync.core._peer.context import Context, Link
 from gossipsync.core._peer.lives import Lives
@@ -16,7 +16,7 @@ from gossipsync.core.model.hlc import hlc_ms
 from gossipsync.core.model.ids import Origin, PeerId, epoch_of, peer_of
 from gossipsync.core.model.reasons import Reason
 from gossipsync.core.replication.admission import Admission, Admitted, AdmittedPiece, Refusal
-from gossipsync.core.replication.cells import Cell
+from gossipsync.core.replication.cells import Cell, cell_of
 from gossipsync.core.replication.keeping import Keeper
 from gossipsync.core.replication.lines import LineKey
 from gossipsync.core.replication.pieces import HEADER, pruned
@@ -30,7 +30,10 @@ _GIVE_UP = frozenset({Reason.CHAIN, Reason.FORK, Reason.LIMIT, Reason.RIGHTS, Re
 
 
 class Ingest:
-    """Takes bundles in. `relay(link, origin, data)` passes fresh ones on; `applied(key)` notes what the store must commit."""
+    """Takes bundles in. `relay(link, origin, data)` passes fresh ones on; `applied(key)` notes what the store must commit.
+
+    `forgotten(bucket, origin, cells)` is told of our own past before it is merged.
+    """
 
     def __init__(
         self,
@@ -40,6 +43,7 @@ class Ingest:
         lives: Lives,
         relay: Callable[[Link, Origin, bytes], None],
         applied: Callable[[LineKey], None],
+        forgotten: Callable[[str, Origin, Iterable[tuple[str, Cell]]], None],
     ) -> None:
         self._ctx = ctx
         self._admission = admission
@@ -47,6 +51,7 @@ class Ingest:
         self._lives = lives
         self._relay = relay
         self._applied = applied
+        self._forgotten = forgotten
 
     def accept(self, link: Link, data: bytes, *, is_fresh: bool) -> None:
         """One bundle as received, then those that were waiting for it."""
@@ -78,6 +83,12 @@ class Ingest:
         header = bundle.header
         key = (header.bucket, header.origin)
         replica = self.replica_for(header.bucket, header.announcement)
+        if not is_stored and ctx.is_past(header.origin):
+            cells = (
+                (entry.key, cell_of(entry, header.origin, header.index))
+                for entry in admitted.entries
+            )
+            self._forgotten(header.bucket, header.origin, cells)
         replica.apply(admitted.entries, header.origin, header.index)
         if ctx.logs.find(key) is None:
             ctx.name_line(key)
@@ -97,6 +108,8 @@ class Ingest:
         key = (header.bucket, header.origin)
         if ctx.logs.find(key) is None:
             ctx.name_line(key)
+        if ctx.epochs and ctx.is_past(header.origin):
+            self._forgotten(header.bucket, header.origin, admitted.cells)
         joined = [
             name for name, cell in admitted.cells if wanted(name, cell) and replica.join(name, cell)
         ]

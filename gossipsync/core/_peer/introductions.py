@@ -212,9 +212,7 @@ class Introductions:
         if member is None:
             ctx.refuse(link, Reason.LIMIT, "too many members")
             return
-        linked = ctx.by_peer.get(presence.peer)
-        if linked is not None and linked is not link:
-            self.tell_of_self(linked)
+        self._follow(link, presence)
         if known is None or member.state != "alive" or presence.stance is not Stance.UP:
             ctx.judge(member)  # else it was alive and is so all the more
         if link is not None and (known is None or not _lasts(known, presence)):
@@ -227,6 +225,14 @@ class Introductions:
                 return
         if link is not None and was_doubted and member.suspicion is None:
             self._spread(link, presence)  # it lives: as quickly known as the doubt was
+
+    def _follow(self, source: Link | None, presence: Presence) -> None:
+        """Who is linked has said something: over its own link, or in another life that it had better know of."""
+        linked = self._ctx.by_peer.get(presence.peer)
+        if linked is not None and linked is not source:
+            self.tell_of_self(linked)
+        elif linked is not None and presence.epoch > linked.epoch:
+            linked.epoch = presence.epoch  # its clock was set back: it has gone on in a new one
 
     def _keep_lost(self, link: Link | None, presence: Presence) -> None:
         """So old that its peer is no member any more. From our own store: somebody to look for."""

@@ -70,7 +70,7 @@ class Lives:
         ctx = self._ctx
         self.arrived += 1
         epoch, kept = epoch_of(key[1]), self._kept.get(key)
-        if self._newest is None or self.is_beside(epoch):
+        if self._newest is None or self.is_beside(epoch) or epoch in ctx.epochs:
             return
         # Lines of epochs long ended may be forgotten by us and not yet by others: that is no loss.
         if index > kept if kept is not None else epoch >= self._newest:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from gossipsync.core._peer.answering import Answers
 from gossipsync.core._peer.carrying import Carrying
 from gossipsync.core._peer.commits import Commits
@@ -21,6 +23,7 @@ from gossipsync.core._peer.probing import Probing
 from gossipsync.core._peer.reconciling import Reconciler
 from gossipsync.core._peer.report import Report
 from gossipsync.core._peer.rounds import Rounds
+from gossipsync.core._peer.setback import Setback
 from gossipsync.core._peer.showing import Showing
 from gossipsync.core._peer.standing import Standing
 from gossipsync.core._peer.upkeep import Upkeep
@@ -29,7 +32,9 @@ from gossipsync.core._peer.writing import Writing
 from gossipsync.core.membership.suspicion import LocalHealth
 from gossipsync.core.model.entry import Entry
 from gossipsync.core.model.hlc import Hlc
+from gossipsync.core.model.ids import Origin
 from gossipsync.core.replication.admission import Admission
+from gossipsync.core.replication.cells import Cell
 from gossipsync.core.replication.keeping import Keeper
 from gossipsync.core.replication.lines import LineKey
 from gossipsync.core.replication.sealing import Sealer
@@ -55,8 +60,9 @@ class Parts:
         self._replicate()
         self._reconcile()
         self._meet()
-        self.writing = Writing(ctx, self.sealer, self.commits, self._wrote)
+        self.writing = Writing(ctx, self.sealer, self.commits, self._wrote, self._set_back)
         self.early = Early(ctx, self.standing, self.lives, self.writing)
+        self.setback = Setback(ctx, self.keeper, self.commits, self.lives, self.early, self.writing)
         self.concern = Concern(ctx, self.commits, self.writing, self.rounds, self.exchanges)
         self.report = Report(
             ctx,
@@ -66,6 +72,7 @@ class Parts:
             self.commits,
             self.lives,
             self._health,
+            self.setback,
         )
 
     def _health(self) -> dict[str, int]:
@@ -92,7 +99,13 @@ class Parts:
         self.commits = Commits(ctx, self.sealer, self.keeper, stored)
         self.cursors = Cursors(ctx, self.commits)
         self.ingest = Ingest(
-            ctx, self.admission, self.keeper, self.lives, self.commits.relay, self.commits.applied
+            ctx,
+            self.admission,
+            self.keeper,
+            self.lives,
+            self.commits.relay,
+            self.commits.applied,
+            self._forgotten,
         )
         self.exchanges = Exchanges(
             ctx,
@@ -150,6 +163,12 @@ class Parts:
 
     def _wrote(self, bucket: str, entries: list[Entry], stamp: Hlc) -> None:
         self.early.wrote(bucket, entries, stamp)
+
+    def _set_back(self) -> None:
+        self.setback.noticed()
+
+    def _forgotten(self, bucket: str, origin: Origin, cells: Iterable[tuple[str, Cell]]) -> None:
+        self.early.forgotten(bucket, origin, cells)
 
     def _compared(self, link: Link) -> None:
         self.upkeep.compared(link)

@@ -7,6 +7,7 @@ happened; everything that must be done outside comes out of `drain()`. The same 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from hashlib import sha256
 from typing import Final
 
@@ -117,6 +118,7 @@ class Peer:
         parts.lives.start()
         open_epoch(ctx)
         self._run_name = sha256(ctx.origin).digest()[:_RUN_NAME_BYTES]
+        parts.setback.start()
         self._introductions.start(credential)
         self._rounds.next_s = now.mono_s
         self._probing.start()
@@ -171,6 +173,11 @@ class Peer:
     def vector(self) -> dict[LineKey, int]:
         """(bucket, origin) -> last bundle whose entries are in the state, of every log, those of ended epochs included."""
         return {log.key: log.index for log in self._ctx.logs.logs() if log.index}
+
+    @property
+    def withdrawn(self) -> AbstractSet[Epoch]:
+        """Epochs of this run of which something was taken back, when the clock was set back. Not to be changed."""
+        return self._ctx.withdrawn
 
     @property
     def traffic(self) -> Mapping[str, int]:
@@ -249,6 +256,7 @@ class Peer:
         if now.mono_s >= self._rounds.next_s:
             self._rounds.round()
             self._upkeep.round()
+            self._parts.setback.round()
             self._parts.early.round()
         if now.mono_s >= self._probing.deadline_s:
             self._probing.wake()

@@ -12,6 +12,7 @@ from gossipsync.core._peer.context import Context
 from gossipsync.core._peer.introductions import Introductions
 from gossipsync.core._peer.lives import Lives
 from gossipsync.core._peer.rounds import Rounds
+from gossipsync.core._peer.setback import Setback
 from gossipsync.core._peer.standing import Standing
 from gossipsync.core.model.ids import Epoch, epoch_of, peer_of, peer_text
 from gossipsync.core.model.reasons import Reason, WarningCode
@@ -89,6 +90,7 @@ class Report:
         commits: Commits,
         lives: Lives,
         health: Callable[[], dict[str, int]],
+        setback: Setback,
     ) -> None:
         self._ctx = ctx
         self._standing = standing
@@ -97,6 +99,7 @@ class Report:
         self._commits = commits
         self._lives = lives
         self._health = health
+        self._setback = setback
 
     def status(self) -> PeerStatus:
         """Everything on one screen."""
@@ -187,6 +190,7 @@ class Report:
             WarningCode.CLONED: self._lives.is_cloned,
             WarningCode.RESTORED: self._lives.is_restored,
             WarningCode.CLOCK_SUSPECT: suspect,
+            WarningCode.CLOCK_SET_BACK: self._setback.is_shown,
             WarningCode.STORE_FAILING: self._commits.failure is not None,
             WarningCode.BUCKET_MISMATCH: bool(ctx.mismatched),
             WarningCode.OVERLOADED: self._commits.is_outrun
@@ -286,5 +290,6 @@ class Report:
             },
             "restored_bundles": ctx.counters["restored-bundles"],
             "restamped_entries": ctx.counters["restamped"],
+            "taken_back_entries": ctx.counters["taken-back"],
             "traffic": dict(sorted(ctx.traffic.items())),
         }

@@ -5,7 +5,7 @@ A local write waits for nobody: it gets its stamp, changes the state, and goes t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from attrs import define, field, frozen
 
@@ -17,6 +17,7 @@ from gossipsync.core.model.entry import Entry
 from gossipsync.core.model.events import EpochOpened
 from gossipsync.core.model.hlc import Hlc, hlc_at
 from gossipsync.core.model.ids import Epoch, Origin, epoch_of, new_epoch, origin_of
+from gossipsync.core.replication.cells import Slot
 from gossipsync.core.replication.draft import NOTHING, After, Draft
 from gossipsync.core.replication.lines import LineKey
 from gossipsync.core.replication.overlay import Overlay
@@ -30,6 +31,9 @@ from gossipsync.errors import (
     TokenError,
     ValueTooLargeError,
 )
+
+Said = tuple[str, Slot, Entry]
+"""(key, slot, entry): what was written to a cell."""
 
 _HEADER_ROOM = 2048
 """Bytes of a bundle kept free for header, signature and heads."""
@@ -47,12 +51,13 @@ class Written:
 
 @define(eq=False)
 class Writing:
-    """The application's way in. `wrote(bucket, entries, stamp)` is told what was applied."""
+    """The application's way in. `wrote(bucket, entries, stamp)` is told what was applied, `set_back()` that our stamps are ahead."""
 
     _ctx: Context
     _sealer: Sealer
     _commits: Commits
     _wrote: Callable[[str, list[Entry], Hlc], None]
+    _set_back: Callable[[], None]
     _last: dict[LineKey, Written] = field(factory=dict)
     _permitted: dict[str, Capability] = field(factory=dict)
     """Which certificate was found to permit writing a bucket: matching patterns at every write costs a tenth of it."""
@@ -123,14 +128,26 @@ class Writing:
         self._check_may_write(bucket)
         if draft.after is not NOTHING:
             self._check_after(draft.after)
-        if ctx.clock.is_ahead(ctx.now.wall_ms, ctx.config.max_skew_ms):
-            self._open_epoch()
+        if ctx.is_ahead():
+            self._set_back()
         if draft.origin != ctx.origin or not draft.is_current:
             draft = draft.redone(self.draft(bucket, draft.after))
         if draft.is_empty:
             return Written(bucket, ctx.origin, ctx.logs.index((bucket, ctx.origin)), ctx.clock.last)
         if draft.after is not NOTHING:
             ctx.clock.fold(draft.after.hlc)
+        return self._apply(draft)
+
+    def write_again(self, bucket: str, said: Iterable[Said]) -> None:
+        """Say once more, with one stamp of now, what was written to some cells before. Always possible: it is here already."""
+        draft = self.draft(bucket)
+        for key, slot, entry in said:
+            draft.rewrite(key, slot, entry)
+        if not draft.is_empty:
+            self._apply(draft)
+
+    def _apply(self, draft: Draft) -> Written:
+        ctx, bucket = self._ctx, draft.replica.name
         stamp = ctx.clock.tick(ctx.now.wall_ms)
         entries = draft.entries(stamp)
         size = sum(len(entry.data) + 5 for entry in entries)
@@ -154,7 +171,7 @@ class Writing:
     def _check_after(self, after: After) -> None:
         """A token was good when the draft began; our clock may have been set back since."""
         ctx = self._ctx
-        if after.hlc + 1 >= hlc_at(ctx.now.wall_ms + ctx.config.max_skew_ms):
+        if after.hlc + 1 >= hlc_at(ctx.bound_ms(ctx.now)):
             raise TokenError(
                 "the token that this batch comes after is further ahead than max_skew: check the clocks of both machines"
             )
@@ -188,8 +205,8 @@ class Writing:
         """Our last write in each bucket, sealed or not."""
         return self._last
 
-    def _open_epoch(self) -> None:
-        """Our clock was set back: nobody would accept what we stamp. Go on in a new epoch from the wall clock."""
+    def open_epoch(self) -> None:
+        """Our clock was set back: nobody would accept what we stamp. Go on in a new epoch, after what others would accept."""
         ctx = self._ctx
         self._commits.seal(everything=True)
         epoch = max(
@@ -198,8 +215,17 @@ class Writing:
         ctx.origin = origin_of(ctx.peer_id, epoch)
         ctx.epochs.add(epoch)
         ctx.clock.reset(ctx.now.wall_ms)
+        self.fold_known()
         self._commits.epoch_closed()
         ctx.emit(EpochOpened(epoch))
+
+    def fold_known(self) -> None:
+        """What we write comes after all that we hold, but for what is ahead."""
+        ctx = self._ctx
+        bound = hlc_at(ctx.bound_ms(ctx.now))
+        for log in ctx.logs.logs():
+            if log.hlc < bound:
+                ctx.clock.fold(log.hlc)
 
 
 def _check_agrees(replica: Replica, asked: BucketRules) -> None:

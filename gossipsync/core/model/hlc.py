@@ -42,9 +42,9 @@ class HybridClock:
         if seen > self.last:
             self.last = seen
 
-    def is_ahead(self, wall_ms: int, max_skew_ms: int) -> bool:
-        """Is our newest stamp further ahead of the wall clock than others would accept?"""
-        return self.last >= hlc_at(wall_ms + max_skew_ms)
+    def is_ahead(self, bound_ms: int) -> bool:
+        """Does our newest stamp lie at or beyond the moment from which on others accept none?"""
+        return self.last >= hlc_at(bound_ms)
 
     def reset(self, wall_ms: int) -> None:
         """Start again from the wall clock; only together with a new epoch."""

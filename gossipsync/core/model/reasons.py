@@ -51,6 +51,7 @@ class WarningCode(StrEnum):
     CLONED = "cloned"
     RESTORED = "restored"
     CLOCK_SUSPECT = "clock-suspect"
+    CLOCK_SET_BACK = "clock-set-back"
     STORE_FAILING = "store-failing"
     BUCKET_MISMATCH = "bucket-mismatch"
     OVERLOADED = "overloaded"

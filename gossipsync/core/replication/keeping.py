@@ -85,6 +85,8 @@ class Keeper:
         self._past = Past(limits.history_bytes)
         self._stable_seq = 0
         self._next_s: float | None = None
+        self.keeps_ours = False
+        """May what we wrote have lost only to what we are about to take back?"""
         self.has_changes = False
         """Has something gone to the store's buffer that no commit has been asked for?"""
 
@@ -143,6 +145,19 @@ class Keeper:
         self._forget_sum(log.key)
         self._logs.reopen(log)
         self._store.put_line(log.bucket, log.origin, log.index, None)
+        self.has_changes = True
+
+    def lower(self, log: Log, last: int) -> None:
+        """Take a log of our own back to its bundle `last`, 0 for none; nobody else has taken more of it."""
+        self._forget_sum(log.key)
+        self._store.drop_log(log.bucket, log.origin)
+        if last:
+            self._logs.lower(log, last)
+            for index in log.indexes_from(1):
+                self._write(log, index)
+            self._store.put_line(log.bucket, log.origin, last, None)
+        else:
+            self._logs.drop(log)
         self.has_changes = True
 
     def covered_sum(self) -> bytes:
@@ -306,7 +321,9 @@ class Keeper:
 
     def _may_trim(self, name: Name) -> bool:
         """What is ours and not committed, or not even sealed, has yet to be sent."""
-        return peer_of(name[1]) != self._peer or name[2] <= self._stored.get(name[:2], 0)
+        if peer_of(name[1]) != self._peer:
+            return True
+        return not self.keeps_ours and name[2] <= self._stored.get(name[:2], 0)
 
     def _is_minor(self, name: Name, waste: _Waste) -> bool:
         piece = self._piece(name)

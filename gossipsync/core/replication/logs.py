@@ -184,6 +184,12 @@ class LogBook:
         self._move(log, header)
         return log
 
+    def lower(self, log: Log, last: int) -> None:
+        """Take a log back to a bundle of which something is kept: to claim less is always true."""
+        log.pieces = {index: piece for index, piece in log.pieces.items() if index <= last}
+        self._move(log, parse_header(log.pieces[last][HEADER]))
+        self.settle(log)
+
     def cover(self, log: Log) -> None:
         """Its epoch has ended: the line leaves the vector, and its last number is remembered."""
         log.is_covered = True
