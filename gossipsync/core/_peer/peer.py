@@ -7,7 +7,6 @@ happened; everything that must be done outside comes out of `drain()`. The same 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from hashlib import sha256
 from typing import Final
 
@@ -30,14 +29,7 @@ from gossipsync.core.model.bucket import Deletes, Kind
 from gossipsync.core.model.config import PeerConfig
 from gossipsync.core.model.effects import Effect, HangUp, Tell
 from gossipsync.core.model.hlc import HybridClock
-from gossipsync.core.model.ids import (
-    Epoch,
-    LinkId,
-    Origin,
-    PeerId,
-    epoch_of,
-    origin_of,
-)
+from gossipsync.core.model.ids import Epoch, LinkId, Origin, PeerId, epoch_of, origin_of
 from gossipsync.core.model.now import Now
 from gossipsync.core.ports import Directory, Rng, Sign, Store, Verifier
 from gossipsync.core.replication.draft import NOTHING, Draft
@@ -175,9 +167,9 @@ class Peer:
         return {log.key: log.index for log in self._ctx.logs.logs() if log.index}
 
     @property
-    def withdrawn(self) -> AbstractSet[Epoch]:
-        """Epochs of this run of which something was taken back, when the clock was set back. Not to be changed."""
-        return self._ctx.withdrawn
+    def withdrawn(self) -> frozenset[Epoch]:
+        """Epochs of this run of which something was taken back, when the clock was set back."""
+        return frozenset(self._ctx.withdrawn)
 
     @property
     def traffic(self) -> Mapping[str, int]:
