@@ -14,13 +14,23 @@ from gossipsync.core.model.hlc import hlc_at
 from gossipsync.core.model.ids import Epoch, Origin, new_epoch, origin_of
 from gossipsync.core.model.limits import Limits
 from gossipsync.core.model.reasons import Reason
-from gossipsync.core.replication.pieces import NOBODY, encode_piece, header_only, whole_piece
+from gossipsync.core.replication.celltree import CellTree
+from gossipsync.core.replication.pieces import (
+    NOBODY,
+    Excerpt,
+    cells_in_piece,
+    encode_piece,
+    header_only,
+    parse_piece,
+    whole_piece,
+)
 from gossipsync.core.wire.messages import (
     Compare,
     Delta,
     Digest,
     Message,
     Push,
+    Stored,
     Want,
     encode_message,
 )
@@ -41,7 +51,6 @@ from tests.attacks._marks import Victim
 from tests.core._world import OTHER_NETWORK, START_MS, Author, Remote, entry, identity
 
 ORIGIN = bytes(40)
-NOTE = bytes(32) + hlc_at(START_MS).to_bytes(8, "big")
 
 
 def _in_b(*rows: object) -> tuple[object, ...]:
@@ -86,11 +95,10 @@ GARBAGE = {
     "dump: behind true": (34, 1, ("b", ORIGIN, True)),
     "parts: a piece that is a text": (35, 1, False, ("piece",)),
     "parts: cut as a number": (35, 1, 1, ()),
-    "covered: index 0": (36, 1, _in_b((ORIGIN, 0, NOTE))),
-    "covered: an index that no bundle has": (36, 1, _in_b((ORIGIN, 1 << 40, NOTE))),
-    "covered: a note of 39 bytes": (36, 1, _in_b((ORIGIN, 1, NOTE[:-1]))),
-    "covered: a clock that no bundle has": (36, 1, _in_b((ORIGIN, 1, bytes(32) + b"\xff" * 8))),
-    "covered: a clock at 0": (36, 1, _in_b((ORIGIN, 1, bytes(40)))),
+    "covered: index 0": (36, 1, _in_b((ORIGIN, 0))),
+    "covered: an index that no bundle has": (36, 1, _in_b((ORIGIN, 1 << 40))),
+    "covered: a row of three": (36, 1, _in_b((ORIGIN, 1, b""))),
+    "covered: an origin of 39 bytes": (36, 1, _in_b((bytes(39), 1))),
     "doubt: half a row": (37, 1, _in_b((b"", bytes(55)))),
     "verdict: no bytes": (38, 1, (True,)),
     "state sum: lines of 8 bytes": (39, False, 1, bytes(8), bytes(8)),
@@ -127,7 +135,7 @@ def _digest(victim: Victim, number: int, covered: bytes = bytes(8)) -> Digest:
 
 def asks(victim: Victim, rogue: Remote, number: int = 1) -> int:
     """Have the victim ask the rogue what it remembers; the run's number."""
-    rogue.says(_digest(victim, number, b"remember"))
+    rogue.says(_digest(victim, number, number.to_bytes(8, "big")))
     (heads,) = rogue.hears(Heads)
     assert isinstance(heads, Heads)
     return heads.run
@@ -136,10 +144,20 @@ def asks(victim: Victim, rogue: Remote, number: int = 1) -> int:
 def begins(victim: Victim, rogue: Remote, number: int = 1) -> tuple[int, Message]:
     """Have the victim take the rogue for one that knows more: the run's number, and the first question."""
     run = asks(victim, rogue, number)
-    invented = origin_of(identity("nobody").peer, new_epoch(START_MS, number))
-    rogue.says(Covered(run, (("b", invented, 9, NOTE),)), Parts(run, False, ()))
+    ended = Author("rogue", wall_ms=START_MS, epoch=Epoch(number))
+    proof = _proof(ended.put("ended", number))
+    rogue.says(Covered(run, (("b", ended.origin, 1),)), Parts(run, False, ()))
+    (heads,) = rogue.hears()
+    assert isinstance(heads, Heads)
+    assert heads.lines == (("b", ended.origin),)
+    rogue.says(Parts(run, False, (proof,)))
     (question,) = rogue.hears()
     return run, question
+
+
+def _proof(bundle: bytes) -> bytes:
+    """The proof that a log went so far."""
+    return encode_piece(header_only(whole_piece(parse_bundle(bundle), NOBODY)))
 
 
 def first_survey(victim: Victim, rogue: Remote) -> int:
@@ -164,7 +182,7 @@ def test_answers_that_nobody_asked_for_change_nothing() -> None:
         rogue.says(
             Findings(run, START_MS, True, (), (("b", b"", b"12345678"),)),
             Parts(run, False, (bundle,)),
-            Covered(run, (("b", author.origin, 7, NOTE),)),
+            Covered(run, (("b", author.origin, 7),)),
             Verdict(run, b"\x01" * 100),
         )
     assert victim.peer._ctx.counters["reconcile-stale"] == 12
@@ -378,10 +396,8 @@ def test_a_false_proof_of_a_line_moves_nothing() -> None:
     victim = settled()
     rogue, author = _rogue(victim)
     run, _ = _claims(victim, rogue, author, ahead=100)
-    far = parse_bundle(
-        author.wrong([entry("x", 1, at=author.tick())], index=100, signer=identity("else"))
-    )
-    rogue.says(Parts(run, False, (encode_piece(header_only(whole_piece(far, NOBODY))),)))
+    far = author.wrong([entry("x", 1, at=author.tick())], index=100, signer=identity("else"))
+    rogue.says(Parts(run, False, (_proof(far),)))
     assert rogue.hung_up == Reason.SIGNATURE
     assert victim.peer._ctx.logs.find(("b", author.origin)) is None
 
@@ -390,12 +406,11 @@ def test_what_is_parked_keeps_all_lines_where_they_are() -> None:
     """A cell too far ahead of our clock: nobody is blamed, and nothing is complete without it."""
     victim = settled()
     rogue, author = _rogue(victim)
-    first = parse_bundle(author.put("early", 1))
+    first = author.put("early", 1)
     run, _ = _claims(victim, rogue, author, ahead=100)
     author.pass_time(3_600_000)
     ahead = author.put("ahead", 1)
-    proof = encode_piece(header_only(whole_piece(first, NOBODY)))
-    rogue.says(Parts(run, False, (proof,)))
+    rogue.says(Parts(run, False, (_proof(first),)))
     rogue.says(Parts(run, False, (ahead,)))  # the dump
     rogue.says(Findings(run, START_MS, True, (), (("b", b"", b""),)))
     assert victim.counted[Reason.SKEW] == 1
@@ -516,29 +531,123 @@ def test_a_dump_without_an_end_is_given_up_once_it_brings_nothing() -> None:
     assert victim.serves_the_honest()
 
 
-def test_covered_lines_of_living_epochs_are_not_believed() -> None:
+def test_covered_lines_that_nothing_proves_are_not_believed() -> None:
+    """Of living epochs, of ended ones and of those that nobody has heard of; nor is anything compared for their sake."""
     victim = settled()
     rogue, _ = _rogue(victim)
     run = asks(victim, rogue)
     speaker = Author("honest", wall_ms=START_MS, epoch=new_epoch(START_MS, 7))
     living = speaker.origin  # that of its link
     claims = [
-        ("b", living, 1000, NOTE),
-        ("b", victim.peer.origin, 1000, NOTE),
-        ("b", origin_of(victim.peer.peer_id, Epoch((1 << 62) + 1)), 5, NOTE),
-        ("b", origin_of(victim.honest.peer, Epoch((1 << 62) + 1)), 5, NOTE),
+        ("b", living, 1000),
+        ("b", victim.peer.origin, 1000),
+        ("b", origin_of(victim.peer.peer_id, Epoch(77)), 5),
+        ("b", origin_of(victim.honest.peer, Epoch(77)), 5),
+        ("b", origin_of(identity("nobody").peer, Epoch((1 << 62) + 1)), 5),
     ]
     rogue.says(Covered(run, tuple(claims)), Parts(run, False, ()))
-    _finish(rogue, run)
+    (heads,) = rogue.hears(Heads)
+    assert isinstance(heads, Heads)
+    assert set(heads.lines) == {claim[:2] for claim in claims}
+    rogue.says(Parts(run, False, ()))
+    assert rogue.hears(Survey) == []
+    assert not victim.peer._reconciler.is_running
     victim.wait(1.0)
-    for bucket, origin, _, _ in claims:
+    for bucket, origin, _ in claims:
         log = victim.peer._ctx.logs.find((bucket, Origin(origin)))
-        assert log is None or (log.index < 10 and not log.is_covered)
+        assert log is None or (log.index < 5 and not log.is_covered)
     assert victim.peer._keeper.covered() == []
     assert victim.serves_the_honest()
     victim.put("mine", 1)
     victim.honest.says(Push((speaker.put("spoken", 1),)))
     assert victim.pairs()["mine"] == victim.pairs()["spoken"] == 1
+
+
+AWAY_S = 25.0
+AWAY: dict[str, object] = {"horizon_ms": 20_000, "max_skew_ms": 1000}
+
+
+def _cut_off(victim: Victim) -> Author:
+    """A member writes twice, is cut off for longer than the horizon, and its line leaves the digest."""
+    away = Author("away", wall_ms=victim.wall_ms)
+    link = victim.link("away", epoch=away.epoch)
+    link.says(Push((away.put("first", 1), away.put("second", 2))))
+    link.leaves()
+    victim.wait(AWAY_S)
+    victim.peer.handle_deadline(victim.now)
+    victim.settle()
+    victim.honest.hears()
+    log = victim.peer._ctx.logs.find(("b", away.origin))
+    assert log is not None
+    assert log.index == 2
+    assert victim.peer._parts.disputes.is_over(log.key)
+    victim.peer._keeper.cover(log)  # as a round does
+    return away
+
+
+def test_whoever_was_cut_off_is_heard_though_a_liar_said_that_it_had_written_more() -> None:
+    victim = settled(**AWAY)
+    away = _cut_off(victim)
+    rogue, _ = _rogue(victim)
+    run = asks(victim, rogue)
+    rogue.says(Covered(run, (("b", away.origin, 1000),)), Parts(run, False, ()))
+    rogue.says(Parts(run, False, ()))
+    _finish(rogue, run)
+    confirmed = [away.put("third", 3), away.put("fourth", 4)]  # while it was alone
+    link = victim.link("away", epoch=away.epoch)
+    assert [m.lines[0][2] for m in link.hears() if isinstance(m, Stored)] in ([], [2])
+    link.says(Push(tuple(confirmed)))
+    assert victim.pairs()["third"] == 3
+    assert victim.pairs()["fourth"] == 4
+    assert victim.refused[Reason.COVERED] == 0
+
+
+def test_whoever_was_cut_off_gets_back_what_a_liar_withheld() -> None:
+    """The liar alone had heard it, proves how far that log goes, and shows nothing of what is in it."""
+    victim = settled(**AWAY)
+    away = _cut_off(victim)
+    confirmed = away.put("third", 3)
+    rogue, _ = _rogue(victim)
+    run = asks(victim, rogue)
+    rogue.says(Covered(run, (("b", away.origin, 3),)), Parts(run, False, ()))
+    rogue.says(Parts(run, False, (_proof(confirmed),)))
+    _finish(rogue, run)
+    log = victim.peer._ctx.logs.find(("b", away.origin))
+    assert log is not None
+    assert log.index == 3
+    assert "third" not in victim.pairs()
+    link = victim.link("away", epoch=away.epoch)
+    link.says(Push((confirmed,)))
+    victim.wait(2.0)
+    assert "third" not in victim.pairs()  # an old bundle, for all that it knows
+    number = _differs(victim, link)
+    assert number is not None
+    link.says(Parts(number, False, ()))
+    ((_, cell),) = cells_in_piece(whole_piece(parse_bundle(confirmed), NOBODY), away.origin, 3)
+    name, _ = CellTree("b", 0).names_of(cell)
+    for _ in range(6):
+        for question in link.hears():
+            if isinstance(question, Survey):
+                names = tuple((b, p, name) for b, p, _ in question.areas)
+                link.says(Findings(number, victim.wall_ms, True, (), names))
+            elif isinstance(question, Fetch):
+                link.says(Parts(number, False, (confirmed,)))
+            elif isinstance(question, Doubt):
+                link.says(Verdict(number, b""))
+    assert victim.pairs()["third"] == 3
+
+
+def test_all_others_together_cannot_make_a_peer_drop_what_it_wrote() -> None:
+    victim = settled()
+    rogue, _ = _rogue(victim)
+    for _ in range(3):
+        for liar in (victim.honest, rogue):
+            run = _differs(victim, liar)
+            if run is not None:
+                liar.says(Parts(run, False, ()))
+                _finish(liar, run)
+            victim.wait(15.0)
+    assert victim.pairs()["own"] == 1
 
 
 def _finish(rogue: Remote, run: int) -> None:
@@ -555,38 +664,46 @@ def _finish(rogue: Remote, run: int) -> None:
 
 
 def test_covered_lines_in_floods_are_bounded() -> None:
-    victim = settled(limits=Limits(covered_lines=50))
+    """Invented ones, and as many as the rogue can prove, which are those of its own key."""
+    victim = settled(limits=Limits(covered_lines=50, logs_per_peer=60))
     rogue, _ = _rogue(victim)
     run = asks(victim, rogue)
     for page in range(4):
         lines = tuple(
-            ("b", origin_of(victim.honest.peer, Epoch(page * 1000 + n + 1)), 5, NOTE)
-            for n in range(60)
+            ("b", origin_of(victim.honest.peer, Epoch(page * 1000 + n + 1)), 5) for n in range(60)
         )
         rogue.says(Covered(run, lines))
     rogue.says(Parts(run, False, ()))
     _finish(rogue, run)
+    assert len(victim.peer._ctx.logs) <= 3
+    run = asks(victim, rogue, 3)
+    authors = [Author("rogue", wall_ms=START_MS, epoch=Epoch(n + 1)) for n in range(90)]
+    rogue.says(Covered(run, tuple(("b", author.origin, 1) for author in authors)))
+    rogue.says(Parts(run, False, ()))
+    rogue.says(Parts(run, False, tuple(_proof(author.put("k", 1)) for author in authors)))
+    _finish(rogue, run)
     victim.wait(1.0)
+    assert 1 < len(victim.peer._ctx.logs) <= 63
     assert len(victim.peer._keeper.covered()) <= 50
-    assert len(victim.peer._reconciler._claims) <= 50
-    assert len(victim.peer._ctx.logs) <= 53
     assert victim.serves_the_honest()
 
 
-def test_whoever_asks_for_a_line_that_is_only_remembered_gets_none_of_it() -> None:
-    victim = settled()
-    rogue, _ = _rogue(victim)
-    run = asks(victim, rogue)
-    ended = origin_of(victim.honest.peer, Epoch(77))
-    rogue.says(Covered(run, (("b", ended, 9, NOTE),)), Parts(run, False, ()))
-    _finish(rogue, run)
-    assert [log.origin for log in victim.peer._keeper.covered()] == [ended]
+def test_whoever_asks_for_a_line_that_is_only_remembered_gets_its_proof_and_none_of_it() -> None:
+    victim = settled(**AWAY)
+    away = _cut_off(victim)
+    victim.put("first", "over")
+    victim.put("second", "over")
+    for again_s in (0.0, AWAY_S):
+        victim.peer._keeper.trim(victim.mono_s + again_s, 0)
     asker = victim.link("asker")
-    asker.says(Want(1, 1 << 20, (("b", ended, 1, 9),)), Heads(1, (("b", ended),)))
+    asker.says(Want(1, 1 << 20, (("b", away.origin, 1, 2),)), Heads(1, (("b", away.origin),)))
     heard = asker.hears()
     assert [m.bundles for m in heard if isinstance(m, Delta)] == [()]
-    assert [m.lines for m in heard if isinstance(m, Covered)] == [(("b", ended, 9, NOTE),)]
-    assert victim.serves_the_honest()
+    (parts,) = (m for m in heard if isinstance(m, Parts))
+    (proof,) = map(parse_piece, parts.pieces)
+    assert isinstance(proof, Excerpt)
+    assert (proof.header.origin, proof.header.index, proof.rows) == (away.origin, 2, ())
+    assert victim.honest.hung_up is None
 
 
 def _differs(victim: Victim, rogue: Remote, total: bytes = b"differs!") -> int | None:
@@ -658,7 +775,7 @@ def test_a_liar_cannot_bring_back_alone_what_is_covered() -> None:
 def test_votes_are_bounded() -> None:
     victim = settled(limits=Limits(votes=3))
     for n in range(10):
-        victim.put(f"k{n}", n)
+        victim.honest.says(Push((victim.author.put(f"k{n}", n),)))
     rogue, _ = _rogue(victim)
     run = _differs(victim, rogue)
     assert run is not None

@@ -336,6 +336,17 @@ def test_a_cell_that_all_others_have_given_up_is_dropped() -> None:
     assert len({str(node.pairs()) for node in world.nodes}) == 1
 
 
+def test_what_its_writer_still_holds_comes_back_to_all() -> None:
+    """He needs no second voice: he could as well write it again."""
+    world = _quick(3)
+    fill(world.nodes[0], range(50))
+    settle(world)
+    _plant(world, world.nodes[0], "k7")
+    assert world.run_until(lambda: all("k7" in node.pairs() for node in world.nodes), 600.0)
+    world.run(10)
+    agree(world)
+
+
 def test_equal_states_bring_no_reconciliation() -> None:
     world = _quick(3, limits=TRIMMED_SOON)
     fill(world.nodes[0], range(100), at_once=5)

@@ -246,7 +246,7 @@ MESSAGES: dict[str, messages.Message] = {
     "dump": reconciling.Dump(4, None),
     "dump, the next page": reconciling.Dump(4, ("values", ORIGIN, 2)),
     "parts": reconciling.Parts(4, True, (make_bundle("sets").encode(), encode_piece(excerpt_of("values")))),
-    "covered": reconciling.Covered(4, (("values", ORIGIN, 2, bytes(range(32)) + STAMP.to_bytes(8, "big")),)),
+    "covered": reconciling.Covered(4, (("values", ORIGIN, 2),)),
     "doubt": reconciling.Doubt(
         4, (("values", b"\x01\x0f", reconciling.doubt_row(ORIGIN, 2, b"cellcell")),)
     ),

@@ -72,18 +72,14 @@ class Answers:
         if not self._may_ask(link, len(message.lines)):
             return
         pieces = []
-        covered = []
         for bucket, origin in message.lines:
             log = ctx.logs.find((bucket, Origin(origin)))
-            if log is not None and log.is_covered:
-                covered.append(log)
-            elif log is not None and (head := self.head_of(log)) is not None:
+            if log is not None and (head := self.head_of(log)) is not None:
                 pieces.append((log.origin, head))
         if message.covered and message.covered != self._keeper.covered_sum():
             covered = self._keeper.covered()
             covered = covered if message.wants_all else covered[-_NEWEST:]
-        if covered:
-            lines = ((log.bucket, log.origin, log.index, log.note()) for log in covered)
+            lines = ((log.bucket, log.origin, log.index) for log in covered)
             ctx.send(link, Covered(message.run, tuple(lines)))
         self._send_parts(link, message.run, pieces)
 

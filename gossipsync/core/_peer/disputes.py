@@ -85,7 +85,13 @@ class Disputes:
     # -- cells -----------------------------------------------------------------------------------------------
 
     def offered(self, bucket: str, key: str, cell: Cell, peer: PeerId) -> bool:
-        """A member offers a cell that our line covers and our state lacks: is it to be taken back?"""
+        """A member offers a cell that our line covers and our state lacks: is it to be taken back?
+
+        Who wrote it needs no second voice: he could as well write it again, and he must not lose what he confirmed because one member
+        told others how far he had written, and not what.
+        """
+        if peer == peer_of(cell[ORIGIN]):
+            return True
         votes = self._vote(self._offers, (bucket, key, cell[ORIGIN], cell_hash(cell)), peer)
         return votes >= min(_QUORUM, max(1, len(self._ctx.members.present)))
 
@@ -99,6 +105,8 @@ class Disputes:
             gone = self._known.get((bucket, cell[ORIGIN]), 0) >= cell[INDEX]
             self._yielded += gone
             return gone
+        if peer_of(cell[ORIGIN]) == self._ctx.peer_id:
+            return False
         votes = self._vote(self._refusals, (bucket, key, cell[ORIGIN], cell_hash(cell)), peer)
         return votes >= max(_QUORUM, len(self._ctx.members.present))
 

@@ -10,7 +10,6 @@ old. A run dies with its link. What a cell is worth that our line covers already
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import islice
 from typing import Final
 
 from attrs import define, field
@@ -27,7 +26,6 @@ from gossipsync.core.replication.admission import Admission, AdmittedPiece, Refu
 from gossipsync.core.replication.cells import DATA, INDEX, ORIGIN, Cell
 from gossipsync.core.replication.celltree import CellTree, Found
 from gossipsync.core.replication.keeping import Keeper
-from gossipsync.core.replication.lines import LineKey
 from gossipsync.core.wire.reconciling import (
     Covered,
     Doubt,
@@ -48,7 +46,6 @@ _BARREN_S: Final = 120.0
 """How long a run may go on that brings nothing: others wait for their turn."""
 _FEW_SHARE: Final = 4
 """Who holds less than one in so many bundles of what the other has begins with a dump."""
-_CLAIMS_AT_ONCE: Final = 256
 _TWICE: Final = 2
 """Surveys of one range in one run: what had been overwritten when it was asked for shows in the second."""
 
@@ -67,7 +64,6 @@ class Reconciler:
     _compare: Callable[[Link], None]
     _run: Run | None = None
     _needed: dict[LinkId, Need] = field(factory=dict)
-    _claims: dict[LineKey, tuple[int, bytes]] = field(factory=dict)
     _number: int = 0
 
     @property
@@ -149,7 +145,7 @@ class Reconciler:
         logs = self._ctx.logs
         held = sum(log.index for log in logs.logs())
         theirs = sum(index - logs.index(key) for key, index in run.theirs.items())
-        theirs += sum(index - logs.index(key) for key, index, _ in run.covered)
+        theirs += sum(max(0, index - logs.index(key)) for key, index in run.covered.items())
         return run.need is not Need.REPAIR and held * _FEW_SHARE < theirs
 
     def _give_up(self, counter: str) -> None:
@@ -160,19 +156,6 @@ class Reconciler:
             link.probed = None
         self._ctx.counters[counter] += 1
         self._run = None
-
-    def take_claims(self) -> None:
-        """Remember lines of ended epochs, as soon as we know ourselves that these have ended.
-
-        Nothing proves such a line; if it were believed of a living epoch, a liar could keep us from all that this epoch writes.
-        """
-        for key, (index, note) in list(islice(self._claims.items(), _CLAIMS_AT_ONCE)):
-            del self._claims[key]
-            if self._disputes.is_over(key):
-                self._keeper.take_covered(key, index, note)
-                self._ctx.name_line(key)
-            elif not self._is_remembered(key, index):
-                self._claims[key] = (index, note)
 
     # -- questions -------------------------------------------------------------------------------------------
 
@@ -250,47 +233,53 @@ class Reconciler:
         return run
 
     def on_covered(self, link: Link, message: Covered) -> None:
-        """Lines of ended epochs."""
+        """Lines of ended epochs. Where they go further than ours, that is to be proven as for any other."""
         run = self._current(link, message.run, "covered", "heads")
         room = self._ctx.config.limits.covered_lines
-        if run is not None and len(run.covered) + len(message.lines) <= 2 * room:
-            run.covered += [
-                (key, index, note)
-                for bucket, origin, index, note in message.lines
-                if not self._is_remembered(key := (bucket, Origin(origin)), index)
-            ]
-
-    def _is_remembered(self, key: LineKey, index: int) -> bool:
-        log = self._ctx.logs.find(key)
-        return log is not None and index <= log.index and log.is_covered
+        if run is None or len(run.covered) + len(message.lines) > 2 * room:
+            return
+        for bucket, origin, index in message.lines:
+            key = (bucket, Origin(origin))
+            if key not in run.covered:
+                run.covered[key] = index
+                if index > self._ctx.logs.index(key):
+                    run.lines.append(key)
 
     def on_parts(self, link: Link, message: Parts) -> None:
         """Proofs of lines, or pieces."""
         run = self._current(link, message.run, "covered", "heads", "dump", "fetch")
         if run is None:
             return
-        if run.step == "covered":
-            lacking = any(index > self._ctx.logs.index(key) for key, index, _ in run.covered)
-            if run.need is Need.PROBE and not lacking:
-                self._complete(link, run)
-            else:
-                self._begin(link, run)
-            return
         for data in message.pieces:
             if link.is_closing:
                 return
             self._take(link, run, data)
-        if run.step == "heads":
-            if message.is_cut and message.pieces:
-                run.lines += [
-                    key for key in run.waits_for if key not in run.heads and key not in run.bad
-                ]
-        elif run.step == "dump":
+        is_cut = message.is_cut and bool(message.pieces)
+        if run.step == "dump":
             # Where a dump stops, the survey goes on.
-            run.wants_dump = message.is_cut and bool(message.pieces) and not run.is_stuck
+            run.wants_dump = is_cut and not run.is_stuck
+        elif run.step == "fetch":
+            self._fetched(run, is_cut=is_cut)
+        elif is_cut:
+            run.lines += [
+                key for key in run.waits_for if key not in run.heads and key not in run.bad
+            ]
+        if run.step == "covered":
+            self._probed(link, run)
         else:
-            self._fetched(run, is_cut=message.is_cut and bool(message.pieces))
-        self._go_on(link, run)
+            self._go_on(link, run)
+
+    def _probed(self, link: Link, run: Run) -> None:
+        """What the other remembers of ended epochs is told, and proven where it is more than we knew."""
+        index_of = self._ctx.logs.index
+        if run.lines:
+            self._ask(link, run, "covered", self._heads(run, is_more=True))
+        elif run.need is Need.PROBE and not any(
+            part.header.index > index_of(key) for key, part in run.heads.items()
+        ):
+            self._complete(link, run)
+        else:
+            self._begin(link, run)
 
     def _take(self, link: Link, run: Run, data: bytes) -> None:
         ctx = self._ctx
@@ -303,7 +292,7 @@ class Reconciler:
             return
         header = part.header
         key = (header.bucket, header.origin)
-        if run.step == "heads":
+        if run.step in {"covered", "heads"}:
             run.heads[key] = part
             return
         place = (*key, header.index)
@@ -454,17 +443,20 @@ class Reconciler:
         for key, part in run.heads.items():
             log = ctx.logs.find(key)
             is_ahead = log is None or (log.forked is None and log.index < part.header.index)
-            if key in run.bad or not is_ahead or key[1] == ctx.origin:
+            is_fit = key not in run.bad and self._admission.has_room(part.header)
+            if not is_fit or not is_ahead or key[1] == ctx.origin:
                 continue
             self._keeper.raise_to(part.header, part.signature, link.peer)
             ctx.name_line(key)
             self._ingest.moved(key, part.header.index)
             self._commits.applied(key)
             self._ingest.go_on(key)
-        for key, index, note in run.covered:
-            if len(self._claims) < ctx.config.limits.covered_lines:
-                self._claims[key] = (index, note)
-        self.take_claims()
+        for key, index in run.covered.items():
+            # A line that another has covered need not wait for its turn here.
+            log = ctx.logs.find(key)
+            is_open = log is not None and not log.is_covered and log.forked is None
+            if log is not None and is_open and log.index == index and self._disputes.is_over(key):
+                self._keeper.cover(log)
         if run.was_surveyed:
             ctx.counters["reconciled"] += 1
             self._compare(link)

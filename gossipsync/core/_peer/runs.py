@@ -44,7 +44,8 @@ class Run:
     step: str = ""
     waits_for: list[LineKey] = field(factory=list)
     heads: dict[LineKey, AdmittedPiece] = field(factory=dict)
-    covered: list[tuple[LineKey, int, bytes]] = field(factory=list)
+    covered: dict[LineKey, int] = field(factory=dict)
+    """Lines of ended epochs that the other remembers."""
     bad: set[LineKey] = field(factory=set)
     """Lines that cannot be completed, since something of them was refused."""
     is_sound: bool = True

@@ -68,7 +68,6 @@ class Upkeep:
         self._keeper.trim(ctx.now.mono_s, self._stable_seq())
         self._grow_trees()
         self._cover()
-        self._reconciler.take_claims()
         if self._count % _CHECK_EVERY == 0:
             self._check()
         if not ctx.by_peer:

@@ -186,6 +186,10 @@ class Admission:
                 return Reason.HELD, ""
         return None
 
+    def has_room(self, header: Header) -> bool:
+        """Is its log known, or is there room for one more?"""
+        return self._check_room(header) is None
+
     def _check_room(self, header: Header) -> tuple[Reason, str] | None:
         """Is there room for one more log, where it is not known?"""
         if self._logs.find((header.bucket, header.origin)) is None and (

@@ -123,22 +123,12 @@ class Keeper:
         return log
 
     def cover(self, log: Log) -> None:
-        """The epoch of a log has ended: its line is only remembered from now on, and the oldest of such not even that."""
+        """The epoch of a log has ended: its line is only remembered from now on, and the oldest of such not even that.
+
+        Its last header stays, as the proof of it: nobody need believe how far a log went.
+        """
         self._logs.cover(log)
         self._remember(log)
-        last = log.pieces.get(log.index)
-        if last is not None and not last[ROWS]:
-            log.put(log.index, None)
-            self._write(log, log.index)
-
-    def take_covered(self, key: LineKey, index: int, note: bytes) -> None:
-        """Another member remembers the line of an ended epoch further than we do."""
-        log = self._logs.open(key)
-        if index > log.index:
-            self._logs.load_covered(log, index, note)
-            self._remember(log)
-        elif index == log.index and not log.is_covered:
-            self.cover(log)
 
     def reopen(self, log: Log) -> None:
         """The epoch of a remembered line turns out to go on."""
@@ -193,7 +183,7 @@ class Keeper:
         """The oldest, but for those of which something is still held."""
         for key in self._covered:
             log = self._logs.find(key)
-            if log is None or not log.is_covered or not log.pieces:
+            if log is None or not log.is_covered or _is_bare(log):
                 break
         else:
             key = next(iter(self._covered))
@@ -354,8 +344,13 @@ class Keeper:
         self._past.note(name, kept)
         if left is not None and kept.size_bytes:
             left = as_excerpt(left)  # nobody may take it for a bundle that has all to win by
-        if left is None and index == log.index and not log.is_covered:
+        if left is None and index == log.index:
             left = header_only(piece)
         if left is not piece:
             log.put(index, left)
             self._write(log, index)
+
+
+def _is_bare(log: Log) -> bool:
+    """Is nothing left of a log but the proof of its line?"""
+    return len(log.pieces) <= 1 and not any(piece[ROWS] for piece in log.pieces.values())

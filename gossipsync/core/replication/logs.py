@@ -42,7 +42,7 @@ class Log:
     bucket: str
     origin: Origin
     pieces: dict[int, Piece] = field(factory=dict)
-    """By number; of the last bundle at least the header is kept while the line is open, as its proof."""
+    """By number; of the last bundle at least the header is kept, as the line's proof."""
     index: int = 0
     """The line: number of the last bundle whose entries are in our state; 0 before the first."""
     whole_from: int = 1
@@ -196,7 +196,7 @@ class LogBook:
         self.lines.remove(log.key)
 
     def load_covered(self, log: Log, index: int, note: bytes) -> None:
-        """A covered line from a store, or from another member: its number and `Log.note()`."""
+        """A covered line from a store: its number and `Log.note()`."""
         if index > log.index:
             log.whole_from = index + 1
         log.index, log.head = index, note[:32]

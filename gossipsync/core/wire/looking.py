@@ -11,12 +11,16 @@ from typing import Final
 from attrs import frozen
 
 from gossipsync.core.model import strict
-from gossipsync.core.model.entry import MAX_KEY_BYTES
-from gossipsync.core.wire.parts import byte_strings, count, grouped
-from gossipsync.core.wire.reconciling import WireCovered, covered_lines
+from gossipsync.core.model.bundle import MAX_INDEX
+from gossipsync.core.model.entry import MAX_INT, MAX_KEY_BYTES, MIN_TIME
+from gossipsync.core.wire.parts import byte_strings, count, grouped, origin_bytes, ungrouped
 
 _MAX_NAME: Final = 128
+_NOTE_BYTES: Final = 40
+_HLC_BYTES: Final = 8
 
+WireCovered = tuple[str, bytes, int, bytes]
+"""(bucket, origin, index, hash of the head and its HLC)."""
 WireKey = tuple[str, int]
 """(key, where its newest entry is kept)."""
 
@@ -124,7 +128,7 @@ def parse_looking(parts: tuple[object, ...]) -> Looking:
                 _place(reached),
                 byte_strings(pieces),
                 tuple(map(_numbered, keys)),
-                covered_lines(covered),
+                _covered_lines(covered),
             )
         case _:
             raise strict.MalformedError("not a message known here")
@@ -148,3 +152,15 @@ def _place(place: bytes) -> bytes:
     if len(place) > MAX_KEY_BYTES:
         raise strict.MalformedError("not a place in a bucket")
     return place
+
+
+def _covered_lines(groups: tuple[object, ...]) -> tuple[WireCovered, ...]:
+    lines = []
+    for bucket, (origin, index, note) in ungrouped(groups, 3):
+        if type(note) is not bytes or len(note) != _NOTE_BYTES:
+            raise strict.MalformedError("not a covered line")
+        hlc = int.from_bytes(note[-_HLC_BYTES:], "big")
+        if not 0 < count(index) < MAX_INDEX or not MIN_TIME <= hlc < MAX_INT:
+            raise strict.MalformedError("a covered line out of its bounds")
+        lines.append((bucket, origin_bytes(origin), count(index), note))
+    return tuple(lines)

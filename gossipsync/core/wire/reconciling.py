@@ -11,7 +11,6 @@ from attrs import frozen
 
 from gossipsync.core.model import strict
 from gossipsync.core.model.bundle import MAX_INDEX
-from gossipsync.core.model.entry import MAX_INT, MIN_TIME
 from gossipsync.core.model.ids import ORIGIN_BYTES
 from gossipsync.core.wire.parts import (
     byte_strings,
@@ -23,7 +22,6 @@ from gossipsync.core.wire.parts import (
 )
 
 SUM_BYTES: Final = 8
-NOTE_BYTES: Final = 40
 _INDEX_BYTES: Final = 8
 _DOUBT_BYTES: Final = ORIGIN_BYTES + _INDEX_BYTES + SUM_BYTES
 _MAX_PREFIX: Final = 4
@@ -41,8 +39,6 @@ WireHead = tuple[str, bytes]
 """(bucket, origin)."""
 WirePlace = tuple[str, bytes, int]
 """(bucket, origin, index)."""
-WireCovered = tuple[str, bytes, int, bytes]
-"""(bucket, origin, index, hash of the head and its HLC)."""
 
 
 @frozen
@@ -110,10 +106,10 @@ class Parts:
 
 @frozen
 class Covered:
-    """Lines of epochs that have ended: what is at or below them and not in the state has lost."""
+    """Lines of epochs that have ended: what is at or below them and not in the state has lost. Their heads are the proof."""
 
     run: int
-    lines: tuple[WireCovered, ...]
+    lines: tuple[WirePlace, ...]
 
 
 @frozen
@@ -198,7 +194,7 @@ def parse_reconciling(parts: tuple[object, ...]) -> Reconciling:
         case (35, int(run), bool(is_cut), tuple(pieces)):
             return Parts(count(run), is_cut, byte_strings(pieces))
         case (36, int(run), tuple(groups)):
-            return Covered(count(run), covered_lines(groups))
+            return Covered(count(run), _covered(groups))
         case (37, int(run), tuple(groups)):
             return Doubt(count(run), _packed(groups, _DOUBT_BYTES))
         case (38, int(run), bytes(bits)):
@@ -264,15 +260,10 @@ def _sums(groups: tuple[object, ...]) -> tuple[WireSums, ...]:
     return rows
 
 
-def covered_lines(groups: tuple[object, ...]) -> tuple[WireCovered, ...]:
-    """Rows of covered lines, out of their groups. Raises strict.MalformedError."""
+def _covered(groups: tuple[object, ...]) -> tuple[WirePlace, ...]:
     lines = []
-    for bucket, (origin, index, note) in ungrouped(groups, 3):
-        if type(note) is not bytes or len(note) != NOTE_BYTES:
-            raise strict.MalformedError("not a covered line")
-        # Nothing proves it, and it is stored and told to others: what no bundle could have said must not get so far.
-        hlc = int.from_bytes(note[-_INDEX_BYTES:], "big")
-        if not 0 < count(index) < MAX_INDEX or not MIN_TIME <= hlc < MAX_INT:
+    for bucket, (origin, index) in ungrouped(groups, 2):
+        if not 0 < count(index) < MAX_INDEX:
             raise strict.MalformedError("a covered line out of its bounds")
-        lines.append((bucket, origin_bytes(origin), count(index), note))
+        lines.append((bucket, origin_bytes(origin), count(index)))
     return tuple(lines)
