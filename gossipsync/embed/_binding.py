@@ -151,9 +151,9 @@ class Binding:
         """What is kept of the writes to a key."""
         engine = self.engine()
         with engine.lock:
-            found = engine.peer.history(self.name, key, engine.now())
+            look = engine.peer.history(self.name, key, engine.now())
             engine.wake()
-        return found
+        return look()
 
     def check_kind(self, kind: str) -> None:
         """Raise BucketKindError unless this is the bucket's kind, given in lower case."""

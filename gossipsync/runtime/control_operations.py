@@ -80,9 +80,11 @@ async def _get(engine: ServedEngine, arguments: Arguments, _: SendPart) -> objec
 async def _history(engine: ServedEngine, arguments: Arguments, send_part: SendPart) -> object:
     bucket, key = arguments.text("bucket"), arguments.text("key")
     with engine.lock:
-        known = bucket in engine.peer.replicas
-        found = engine.peer.history(bucket, key, engine.now()) if known else []
+        if bucket not in engine.peer.replicas:
+            return 0
+        look = engine.peer.history(bucket, key, engine.now())
         engine.wake()
+    found = await trio.to_thread.run_sync(look)
     rows: list[object] = [
         {
             "kind": version.kind,

@@ -20,7 +20,7 @@ def world_of(peers: int = 2, *, history_ms: int | None = 600_000, **settings: ob
 
 
 def told(node: Node, key: str = "k", bucket: str = "b") -> list[tuple[object, ...]]:
-    found = node.up.history(bucket, key, node.now) if bucket in node.up.replicas else []
+    found = node.up.history(bucket, key, node.now)() if bucket in node.up.replicas else []
     return [(version.kind, version.field, version.value) for version in found]
 
 
@@ -39,7 +39,7 @@ def test_every_write_is_there_with_who_wrote_it_and_who_sent_it() -> None:
     a.put("other", 5)
     world.run(120)  # trimmed since
     for node in world.nodes:
-        found = node.up.history("b", "k", node.now)
+        found = node.up.history("b", "k", node.now)()
         assert [(one.kind, one.value, one.origin) for one in found] == [
             ("put", 1, a.up.peer_id),
             ("delete", None, b.up.peer_id),
@@ -48,8 +48,22 @@ def test_every_write_is_there_with_who_wrote_it_and_who_sent_it() -> None:
         assert [one.hlc for one in found] == sorted(one.hlc for one in found)
         assert found[0].epoch == a.up.epoch
         assert told(node, "nothing") == []
-    assert {one.sender for one in c.up.history("b", "k", c.now)} <= {a.up.peer_id, b.up.peer_id}
-    assert [one.sender for one in a.up.history("b", "k", a.now)][::2] == [a.up.peer_id] * 2
+    assert {one.sender for one in c.up.history("b", "k", c.now)()} <= {a.up.peer_id, b.up.peer_id}
+    assert [one.sender for one in a.up.history("b", "k", a.now)()][::2] == [a.up.peer_id] * 2
+
+
+def test_a_look_at_the_past_is_of_its_moment_and_may_take_its_time() -> None:
+    """Whatever is written, trimmed or forgotten before the answer is looked for."""
+    world = world_of()
+    a, b = world.nodes
+    a.put("k", 1)
+    world.run(2)
+    look, look_there = (node.up.history("b", "k", node.now) for node in world.nodes)
+    b.put("k", 2)
+    b.write("b", lambda draft: draft.delete("k"))
+    world.run(1000)  # its history is over
+    for found in (look(), look_there()):
+        assert [(one.kind, one.value) for one in found] == [("put", 1)]
 
 
 def test_without_history_only_what_holds_is_told() -> None:

@@ -11,6 +11,7 @@ that beside it.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from hashlib import sha256
 from typing import Final
 
 from attrs import define, field
@@ -23,6 +24,7 @@ from gossipsync.core.replication.replica import Replica
 _HEADS: Final = "changes/"
 _NOTE_BYTES: Final = 60 << 10
 """Of keys in one note: a store's head has room for them."""
+_RUN_NAME_BYTES: Final = 6
 _RUNS: Final = 32
 """Earlier runs whose cursors are still known."""
 _DEPTH: Final = 3
@@ -34,6 +36,7 @@ class Cursors:
 
     _ctx: Context
     _commits: Commits
+    run_name: bytes = b""
     _runs: dict[str, dict[bytes, int]] = field(factory=dict)
     """By bucket: names of earlier runs, oldest first, and where each ended."""
 
@@ -58,11 +61,15 @@ class Cursors:
             replica.changes.go_on(position, floor, changed)
             self._runs[replica.name] = runs
 
+    def start(self) -> None:
+        """A run begins, with an epoch of its own."""
+        self.run_name = sha256(self._ctx.origin).digest()[:_RUN_NAME_BYTES]
+
     def last_position(self, bucket: str, run_name: bytes) -> int | None:
         """Up to where positions of an earlier run mean what they mean now; None for a run that is not known."""
         return self._runs.get(bucket, {}).get(run_name)
 
-    def leave(self, run_name: bytes) -> None:
+    def leave(self) -> None:
         """The last thing of a run, after everything else has been committed: buffer where it ends."""
         ctx = self._ctx
         for bucket, replica in ctx.replicas.items():
@@ -71,7 +78,7 @@ class Cursors:
                 continue
             swept_ms = ctx.now.wall_ms
             replica.sweep(swept_ms)
-            runs = {**self._runs.get(bucket, {}), run_name: changes.position}
+            runs = {**self._runs.get(bucket, {}), self.run_name: changes.position}
             floor, changed = changes.newest(_NOTE_BYTES)
             rows = tuple(list(runs.items())[-_RUNS:])
             note = (swept_ms, len(replica), rows, changes.position, floor, tuple(changed))

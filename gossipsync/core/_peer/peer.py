@@ -6,9 +6,7 @@ happened; everything that must be done outside comes out of `drain()`. The same 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from hashlib import sha256
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from gossipsync.core._peer.answering import Place
 from gossipsync.core._peer.carrying import Cargo
@@ -40,8 +38,6 @@ from gossipsync.core.replication.replica import Replica
 from gossipsync.core.replication.tokens import Token
 from gossipsync.core.wire.looking import Aspect
 from gossipsync.errors import ClosedError
-
-_RUN_NAME_BYTES: Final = 6
 
 
 class Peer:
@@ -109,7 +105,7 @@ class Peer:
         Loading(ctx, parts).run()
         parts.lives.start()
         open_epoch(ctx)
-        self._run_name = sha256(ctx.origin).digest()[:_RUN_NAME_BYTES]
+        parts.cursors.start()
         parts.setback.start()
         self._introductions.start(credential)
         self._rounds.next_s = now.mono_s
@@ -140,7 +136,7 @@ class Peer:
     @property
     def run_name(self) -> bytes:
         """Names this run of the peer, in cursors: never the same again."""
-        return self._run_name
+        return self._parts.cursors.run_name
 
     @property
     def state(self) -> str:
@@ -324,7 +320,7 @@ class Peer:
     def leave_cursors(self, now: Now) -> None:
         """The last word, once `is_idle` and with all links down: buffer in the store what keeps cursors valid in the next run."""
         self._ctx.now = now
-        self._parts.cursors.leave(self._run_name)
+        self._parts.cursors.leave()
 
     def forget(self, called: str, now: Now) -> PeerId:
         """Give up the dead member of that name, or peer id's beginning. Raises LocalError, NotPermittedError if it lives."""
@@ -341,8 +337,11 @@ class Peer:
         self._ctx.now = now
         return self._carrying.take(certificate, pieces)
 
-    def history(self, bucket: str, key: str, now: Now) -> list[Version]:
-        """What was written to a key of an open bucket, oldest first: what still holds, and the past that the bucket keeps."""
+    def history(self, bucket: str, key: str, now: Now) -> Callable[[], list[Version]]:
+        """What was written to a key of an open bucket, oldest first: what still holds, and the past that the bucket keeps.
+
+        The answer is as of now, and is looked for by calling what is returned: in any thread, beside any other call.
+        """
         self._ctx.now = now
         self._commits.seal(everything=True)  # what was written just now is in no log yet
         return versions(self._ctx, bucket, key)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from attrs import frozen
 
 from gossipsync.core._peer.context import Context
@@ -19,6 +21,7 @@ from gossipsync.core.replication.cells import (
     TOMBSTONE,
     TOUCH,
     Cell,
+    held_in,
 )
 from gossipsync.core.replication.past import age_of
 from gossipsync.core.replication.pieces import SENDER, cells_of_key
@@ -40,26 +43,35 @@ class Version:
     expires_ms: int | None
 
 
-def versions(ctx: Context, bucket: str, key: str) -> list[Version]:
-    """Every write to a key that still holds, or is within its bucket's history; oldest first. Looks through all logs of the bucket."""
+def versions(ctx: Context, bucket: str, key: str) -> Callable[[], list[Version]]:
+    """Every write to a key that still holds, or is within its bucket's history; oldest first.
+
+    What is kept is listed now. The answer looks through it, which may take long, and touches nothing of the peer.
+    """
     replica = ctx.replicas[bucket]
     history_ms = replica.rules.history_ms or 0
     floor = hlc_at(max(0, ctx.now.wall_ms - history_ms))
+    group = replica.group(key)
+    kept = [
+        (log.origin, list(log.pieces.items())) for log in ctx.logs.logs() if log.bucket == bucket
+    ]
 
     def counts(cell: Cell) -> bool:
         is_past = bool(history_ms) and age_of(cell) >= floor
-        return is_past or replica.holds(key, cell) is not None
+        return is_past or held_in(group, cell) is not None
 
-    found = [
-        (cell[STAMP], log.origin, _version(cell, log.origin, piece[SENDER]))
-        for log in ctx.logs.logs()
-        if log.bucket == bucket
-        for index, piece in log.pieces.items()
-        for cell in cells_of_key(piece, key, log.origin, index)
-        if counts(cell)
-    ]
-    found.sort(key=lambda one: one[:2])
-    return [version for _, _, version in found]
+    def look() -> list[Version]:
+        found = [
+            (cell[STAMP], origin, _version(cell, origin, piece[SENDER]))
+            for origin, pieces in kept
+            for index, piece in pieces
+            for cell in cells_of_key(piece, key, origin, index)
+            if counts(cell)
+        ]
+        found.sort(key=lambda one: one[:2])
+        return [version for _, _, version in found]
+
+    return look
 
 
 def _version(cell: Cell, origin: Origin, sender: PeerId) -> Version:

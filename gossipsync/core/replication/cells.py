@@ -135,6 +135,14 @@ def cell_in(group: Group, slot: Slot) -> Cell | None:
     return group.get(slot)
 
 
+def held_in(group: Group | None, cell: Cell) -> Cell | None:
+    """What a group holds of an entry: its cell, its shadow, or None where it has lost."""
+    held = None if group is None else cell_in(group, cell[SLOT])
+    if held is None or held[STAMP] != cell[STAMP]:
+        return None
+    return held if held[DATA] == cell[DATA] or cell_hash(held) == cell_hash(cell) else None
+
+
 def replaced(group: Group, cell: Cell) -> Group:
     """The group with another cell in a slot that it has."""
     return cell if isinstance(group, tuple) else {**group, cell[SLOT]: cell}

@@ -30,10 +30,10 @@ from gossipsync.core.replication.cells import (
     Cell,
     Group,
     Slot,
-    cell_hash,
     cell_in,
     cell_of,
     cells_in,
+    held_in,
     merge,
     replaced,
     shadow_of,
@@ -282,11 +282,7 @@ class Replica:
 
     def holds(self, key: str, cell: Cell) -> Cell | None:
         """What state holds of an entry: its cell, its shadow, or None where it has lost."""
-        group = self._cells.get(key)
-        held = None if group is None else cell_in(group, cell[SLOT])
-        if held is None or held[STAMP] != cell[STAMP]:
-            return None
-        return held if held[DATA] == cell[DATA] or cell_hash(held) == cell_hash(cell) else None
+        return held_in(self._cells.get(key), cell)
 
     def is_wanting(self, key: str, cell: Cell) -> bool:
         """Would a cell that our line covers already add to what is held: beat it, or be the value that a shadow lacks?"""
