@@ -287,6 +287,7 @@ class Report:
                 "answers_late": ctx.fetcher.answers_late,
                 "early_dropped": ctx.fetcher.early_dropped,
                 "backlogs_forgiven": ctx.counters["backlog-forgiven"],
+                "covered_forgotten": ctx.counters["covered-forgotten"],
             },
             "restored_bundles": ctx.counters["restored-bundles"],
             "restamped_entries": ctx.counters["restamped"],

@@ -68,6 +68,7 @@ class Upkeep:
         self._keeper.trim(ctx.now.mono_s, self._stable_seq())
         self._grow_trees()
         self._cover()
+        ctx.counters["covered-forgotten"] = self._keeper.covered_forgotten
         if self._count % _CHECK_EVERY == 0:
             self._check()
         if not ctx.by_peer:

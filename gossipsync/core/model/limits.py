@@ -62,7 +62,7 @@ class Limits:
     early_bytes: int = 4 << 20
     """Own entries written before the first exchange after a start that are stamped anew if our own forgotten past beats them."""
     covered_lines: int = 4096
-    """Lines of ended epochs that are remembered, told to joiners and proven to whoever lacks them: 300 bytes each."""
+    """Lines of ended epochs that are remembered, told to joiners and proven to whoever lacks them: 300 bytes each. Whose are most gives way."""
     votes: int = 4096
     """Cells about which members disagree, remembered until enough of them have said so."""
     run_cells: int = 2_000_000

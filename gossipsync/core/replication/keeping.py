@@ -7,6 +7,7 @@ shorter once everybody has it or when `log_waste_bytes` is exceeded; then only w
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from hashlib import sha256
 from typing import Final
@@ -81,6 +82,10 @@ class Keeper:
         """Pieces with old entries that lost just now and are not committed yet."""
         self._covered: dict[LineKey, int] = {}
         self._covered_total = 0
+        self._per_peer: Counter[PeerId] = Counter()
+        """Remembered lines of each peer."""
+        self.covered_forgotten = 0
+        """Lines that were remembered no more since others needed the room."""
         self._waste_bytes = 0
         self._past = Past(limits.history_bytes)
         self._stable_seq = 0
@@ -157,11 +162,18 @@ class Keeper:
     def _note_covered(self, log: Log) -> None:
         self._forget_sum(log.key)
         line = log.bucket.encode() + b"\0" + log.origin + log.index.to_bytes(8, "big")
+        self._per_peer[peer_of(log.origin)] += 1
         self._covered[log.key] = value = int.from_bytes(sha256(line).digest()[:8], "big")
         self._covered_total += value
 
     def _forget_sum(self, key: LineKey) -> None:
-        self._covered_total -= self._covered.pop(key, 0)
+        value = self._covered.pop(key, None)
+        if value is not None:
+            self._covered_total -= value
+            peer = peer_of(key[1])
+            self._per_peer[peer] -= 1
+            if not self._per_peer[peer]:
+                del self._per_peer[peer]
 
     def covered(self) -> list[Log]:
         """The logs whose lines are remembered."""
@@ -180,8 +192,12 @@ class Keeper:
             self._forget_covered()
 
     def _forget_covered(self) -> None:
-        """The oldest, but for those of which something is still held."""
+        """The oldest of whoever has most, but for those of which something is still held: who opens many epochs displaces his own."""
+        self.covered_forgotten += 1
+        most = max(self._per_peer.values())
         for key in self._covered:
+            if self._per_peer[peer_of(key[1])] < most:
+                continue
             log = self._logs.find(key)
             if log is None or not log.is_covered or _is_bare(log):
                 break

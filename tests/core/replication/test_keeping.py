@@ -346,6 +346,26 @@ def test_beyond_the_limit_the_oldest_line_without_cells_is_forgotten() -> None:
     shop.check()
 
 
+def test_whoever_opens_many_epochs_displaces_nobody_elses_lines() -> None:
+    """Its own key can have signed them all, so that each is proven."""
+    shop = Shop(covered_lines=8)
+    honest = []
+    for name in ("other", "another", "third"):
+        honest.append(shop.put("k", by=Author(name, wall_ms=START_MS)))
+        shop.keeper.cover(honest[-1])
+    for number in range(50):
+        log = shop.put("k", by=Author("flood", wall_ms=START_MS + 1 + number))
+        shop.keeper.cover(log)
+        shop.keeper.trim(0.0, 0)
+        shop.keeper.trim(TRIM_S, 0)
+    remembered = {log.key for log in shop.keeper.covered()}
+    assert len(remembered) == 8
+    assert {log.key for log in honest} <= remembered
+    assert log.key in remembered
+    assert shop.keeper.covered_forgotten == 45
+    shop.check()
+
+
 def test_the_proof_of_a_line_stays_when_it_is_covered() -> None:
     """Of what it said nothing is left, before or after."""
     shop = Shop()
