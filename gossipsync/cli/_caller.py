@@ -68,10 +68,6 @@ class Caller:
         except _HungUpError:
             return
 
-    def last_result(self) -> dict[str, object]:
-        """What ended the last reply that came in parts."""
-        return fields_of(self._result)
-
     def parts(
         self, operation: str, /, limit_s: float | None = _REPLY_TIMEOUT_S, **arguments: object
     ) -> Iterator[object]:

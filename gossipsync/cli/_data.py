@@ -8,7 +8,7 @@ from typing import Final
 
 import click
 
-from gossipsync.cli._caller import fields_of
+from gossipsync.cli._caller import Caller, fields_of
 from gossipsync.cli._failures import Exit
 from gossipsync.cli._options import (
     DURATION,
@@ -25,7 +25,7 @@ from gossipsync.cli._output import Report, print_report, repeat, table
 from gossipsync.cli._receipts import print_receipt, write
 from gossipsync.cli._text import json_text, shown, time_text
 from gossipsync.cli._values import ValueForm, parse_value, spelled, to_json
-from gossipsync.errors import CursorError
+from gossipsync.errors import CursorError, LocalError
 
 __all__ = ["delete", "get", "history", "keys", "put", "watch"]
 
@@ -36,18 +36,27 @@ _SHORT_ID: Final = 12
 @click.argument("bucket")
 @click.argument("key")
 @click.option("--field", metavar="F", help="Only this field of a map.")
+@click.option(
+    "--from", "peer", metavar="PEER", help="As this member has it: a name, or how a peer id starts."
+)
 @output_option
 @click.pass_context
-def get(ctx: click.Context, bucket: str, key: str, field: str | None, output: str) -> None:
+def get(
+    ctx: click.Context, bucket: str, key: str, field: str | None, peer: str | None, output: str
+) -> None:
     """Print a value as JSON.
 
     An absent key prints nothing and exits 1; -o json says {"found": false}. Bytes print as {"$bytes": BASE64}, a datetime as
-    {"$datetime": …}; a set prints as a sorted list.
+    {"$datetime": …}; a set prints as a sorted list. With --from the value is what that member has now, verified by its origin's
+    signature; nothing is changed here.
     """
     with ctx.ensure_object(Invocation).call() as caller:
-        result = caller.ask_fields("get", bucket=bucket, key=key, field=field)
-    found = result["found"] is True
-    value = _value(result["value"]) if found else None
+        if peer is None:
+            result = caller.ask_fields("get", bucket=bucket, key=key, field=field)
+            found = result["found"] is True
+            value = _value(result["value"]) if found else None
+        else:
+            found, value = _fetched(caller, bucket, key, field, peer)
     if output != "table":
         click.echo(json_text({"schema": 1, "found": found, "value": spelled(value)}))
     elif found:
@@ -228,6 +237,22 @@ def history(invocation: Invocation, bucket: str, key: str, output: str) -> None:
         ),
         output,
     )
+
+
+def _fetched(
+    caller: Caller, bucket: str, key: str, field: str | None, peer: str
+) -> tuple[bool, object]:
+    """Does that member have it, and what is it?"""
+    parts = list(caller.parts("fetch", bucket=bucket, keys=[key], peer=peer))
+    rows = [row for part in parts if isinstance(part, list) for row in part]
+    if not rows:
+        return False, None
+    value = _value(rows[0][1])
+    if field is None:
+        return True, value
+    if not isinstance(value, dict):
+        raise LocalError(f"the value of {key!r} has no fields; leave --field out")
+    return field in value, value.get(field)
 
 
 def _version(row: dict[str, object]) -> dict[str, object]:

@@ -1,7 +1,7 @@
-"""Comparing two peers that this machine reaches: diff.
+"""Comparing two peers: those that this machine reaches, and any member as the local peer sees it (diff).
 
-Invariant: no value leaves a peer for it; keys are compared by what stands for their value and expiry, the same that adds up to a
-bucket's fingerprint.
+Invariant: no value is shown or kept; keys are compared by what stands for them. Of two peers that this machine reaches that is
+what adds up to a bucket's fingerprint; of a member what stands for the entries that it proves.
 """
 
 from contextlib import ExitStack
@@ -16,10 +16,16 @@ from gossipsync.cli._failures import NoPeerError
 from gossipsync.cli._options import Invocation, PeerCommand, output_option
 from gossipsync.cli._output import Report, print_report
 from gossipsync.cli._text import shown
+from gossipsync.errors import LocalError, RemoteError
 
 __all__ = ["diff"]
 
 _SHORT_ID: Final = 12
+_SHORT_HEAD: Final = 16
+
+_Line = tuple[int, str]
+"""(index, hash of the head)."""
+_Row = dict[str, object]
 
 
 @frozen
@@ -27,22 +33,15 @@ class _End:
     """One of the two peers."""
 
     caller: Caller
+    member: str | None
+    """Whom of its members the local peer is to ask; None for the local peer itself."""
     name: object
     peer_id: object
     fingerprints: dict[str, object]
+    """Of the buckets of the local peer."""
 
 
-@frozen
-class _Bucket:
-    """What one peer has of a bucket: what stands for each key, and (peer id, epoch) -> index of each line."""
-
-    keys: dict[str, bytes]
-    lines: dict[tuple[str, str], int]
-
-
-@click.command(
-    cls=PeerCommand, epilog="Example: gossipsync diff web1/gossipsync.toml web2/data/control.sock"
-)
+@click.command(cls=PeerCommand, epilog="Example: gossipsync diff web-1 web-2")
 @click.argument("a", metavar="A")
 @click.argument("b", metavar="B")
 @output_option
@@ -50,104 +49,157 @@ class _Bucket:
 def diff(invocation: Invocation, a: str, b: str, output: str) -> None:
     """Show which origins and keys differ between two peers.
 
-    A and B are peers of this machine: a control socket, a settings file, a folder with one of these, or the name or peer id of the
-    local peer. Of another machine's peer, compare `status` fingerprints, or load its archive into a peer here.
+    A and B are peers of this machine: a control socket, a settings file, a folder with one of these; or members of the mesh: a
+    name, or how a peer id starts. A member is asked by the local peer, which verifies what it shows and takes none of it; nothing
+    shows what a member leaves out. Buckets too large to be asked for at once are named, and only their lines compared.
     """
+    lines: list[_Row] = []
+    keys: list[_Row] = []
+    uncompared: list[_Row] = []
     with ExitStack() as stack:
-        ends = [_end(stack.enter_context(_call(invocation, called))) for called in (a, b)]
-        names = sorted({name for end in ends for name in end.fingerprints})
-        lines: list[dict[str, object]] = []
-        keys: list[dict[str, object]] = []
-        for name in names:
-            found = [_bucket(end.caller, name) for end in ends]
-            lines += _lines(name, *found)
-            if len({end.fingerprints.get(name) for end in ends}) > 1:
-                keys += _keys(name, *found)
-    first, second = ends
+        first, second = (_end(stack, invocation, called) for called in (a, b))
+        for name in sorted(first.fingerprints.keys() | second.fingerprints.keys()):
+            lines += _lines(name, _lines_of(first, name), _lines_of(second, name))
+            try:
+                keys += _compare(name, first, second)
+            except RemoteError as error:
+                uncompared.append({"bucket": name, "reason": str(error)})
     document = {
         "schema": 1,
         "a": {"name": first.name, "peer_id": first.peer_id},
         "b": {"name": second.name, "peer_id": second.peer_id},
         "lines": lines,
         "keys": keys,
+        "uncompared": uncompared,
     }
-    rows = [{"type": "line", **row} for row in lines] + [{"type": "key", **row} for row in keys]
-    print_report(Report(document, rows, lambda: _screen(first, second, lines, keys)), output)
+    rows = [
+        {"type": kind, **row}
+        for kind, found in (("line", lines), ("key", keys), ("uncompared", uncompared))
+        for row in found
+    ]
+    screen = (first, second, lines, keys, uncompared)
+    print_report(Report(document, rows, lambda: _screen(*screen)), output)
 
 
-def _call(invocation: Invocation, called: str) -> Caller:
+def _end(stack: ExitStack, invocation: Invocation, called: str) -> _End:
     path = Path(called)
     places = [path, path / "gossipsync.toml", path / "control.sock", path / "data" / "control.sock"]
     for place in places:
         if place.suffix == ".toml" and place.is_file():
-            return Invocation(config=place).call()
+            return _local_end(stack.enter_context(Invocation(config=place).call()))
         if place.is_socket():
-            return Caller(place)
-    caller = invocation.call()
-    status = caller.ask_fields("status")
-    if called == status["name"] or (called and str(status["peer_id"]).startswith(called)):
-        return caller
-    caller.close()
-    raise NoPeerError(f"{called!r} is no peer that this machine reaches: name its control socket")
+            return _local_end(stack.enter_context(Caller(place)))
+    caller = stack.enter_context(invocation.call())
+    local = _local_end(caller)
+    found = _called(caller, called)
+    if not found:
+        raise NoPeerError(
+            f"{called!r} is no member, and no peer of this machine; see `gossipsync members`, or name a control socket"
+        )
+    if len(found) > 1:
+        raise LocalError(f"{len(found)} members are called {called!r}; give more of a peer id")
+    name, peer_id = found[0]
+    if peer_id == local.peer_id:
+        return local
+    return _End(caller, peer_id, name, peer_id, local.fingerprints)
 
 
-def _end(caller: Caller) -> _End:
+def _called(caller: Caller, called: str) -> list[tuple[str, str]]:
+    """(name, peer id) of the members of that name, else of those whose peer ids begin so."""
+    rows = [
+        fields_of(row) for part in caller.parts("members") if isinstance(part, list) for row in part
+    ]
+    members = [(str(row["name"]), str(row["peer_id"])) for row in rows]
+    named = [member for member in members if member[0] == called]
+    return named or [member for member in members if called and member[1].startswith(called)]
+
+
+def _local_end(caller: Caller) -> _End:
     status = caller.ask_fields("status")
     buckets = status["buckets"]
     assert isinstance(buckets, list)
     rows = [fields_of(bucket) for bucket in buckets]
     fingerprints = {str(row["name"]): row["fingerprint"] for row in rows}
-    return _End(caller, status["name"], status["peer_id"], fingerprints)
+    return _End(caller, None, status["name"], status["peer_id"], fingerprints)
 
 
-def _bucket(caller: Caller, name: str) -> _Bucket:
-    keys: dict[str, bytes] = {}
-    for part in caller.parts("sums", bucket=name):
-        keys.update(part if isinstance(part, list) else ())
-    rows = caller.last_result()["lines"]
-    assert isinstance(rows, list)
-    lines = {}
-    for row in map(fields_of, rows):
-        index = row["index"]
-        assert isinstance(index, int)
-        lines[str(row["peer_id"]), str(row["epoch"])] = index
-    return _Bucket(keys, lines)
+def _lines_of(end: _End, bucket: str) -> dict[tuple[str, str], _Line]:
+    """By (peer id, epoch)."""
+    found: dict[tuple[str, str], _Line] = {}
+    for part in end.caller.parts("lines", None, bucket=bucket, peer=end.member):
+        for row in map(fields_of, part if isinstance(part, list) else ()):
+            index = row["index"]
+            assert isinstance(index, int)
+            found[str(row["peer_id"]), str(row["epoch"])] = (index, str(row["head"]))
+    return found
 
 
-def _lines(name: str, a: _Bucket, b: _Bucket) -> list[dict[str, object]]:
+def _lines(
+    name: str, a: dict[tuple[str, str], _Line], b: dict[tuple[str, str], _Line]
+) -> list[_Row]:
+    nothing = (0, "")
     return [
         {
             "bucket": name,
             "origin": line[0],
             "epoch": line[1],
-            "a": a.lines.get(line, 0),
-            "b": b.lines.get(line, 0),
+            "a": a.get(line, nothing)[0],
+            "b": b.get(line, nothing)[0],
+            "a_head": a.get(line, nothing)[1][:_SHORT_HEAD] or None,
+            "b_head": b.get(line, nothing)[1][:_SHORT_HEAD] or None,
         }
-        for line in sorted(a.lines.keys() | b.lines.keys())
-        if a.lines.get(line, 0) != b.lines.get(line, 0)
+        for line in sorted(a.keys() | b.keys())
+        if a.get(line) != b.get(line)
     ]
 
 
-def _keys(name: str, a: _Bucket, b: _Bucket) -> list[dict[str, object]]:
-    rows: list[dict[str, object]] = []
-    for key in sorted(a.keys.keys() | b.keys.keys()):
-        if a.keys.get(key) != b.keys.get(key):
-            where = "both" if key in a.keys and key in b.keys else "a" if key in a.keys else "b"
+def _compare(name: str, a: _End, b: _End) -> list[_Row]:
+    """The keys that differ. Raises RemoteError where a member shows them not, or not all."""
+    if a.member is None and b.member is None:
+        if a.fingerprints.get(name) == b.fingerprints.get(name):
+            return []
+        return _keys(name, _keys_of(a, "sums", name), _keys_of(b, "sums", name))
+    return _keys(name, _keys_of(a, "outlines", name), _keys_of(b, "outlines", name))
+
+
+def _keys_of(end: _End, operation: str, bucket: str) -> dict[str, bytes]:
+    """What stands for each key."""
+    given: dict[str, object] = {"bucket": bucket}
+    if operation == "outlines":
+        given["peer"] = end.member
+    keys: dict[str, bytes] = {}
+    for part in end.caller.parts(operation, None, **given):
+        keys.update(part if isinstance(part, list) else ())
+    return keys
+
+
+def _keys(name: str, a: dict[str, bytes], b: dict[str, bytes]) -> list[_Row]:
+    rows: list[_Row] = []
+    for key in sorted(a.keys() | b.keys()):
+        if a.get(key) != b.get(key):
+            where = "both" if key in a and key in b else "a" if key in a else "b"
             rows.append({"bucket": name, "key": key, "in": where})
     return rows
 
 
 def _screen(
-    a: _End, b: _End, lines: list[dict[str, object]], keys: list[dict[str, object]]
+    a: _End, b: _End, lines: list[_Row], keys: list[_Row], uncompared: list[_Row]
 ) -> list[str]:
-    if not lines and not keys:
+    if not lines and not keys and not uncompared:
         return [f"{shown(a.name)} and {shown(b.name)} have the same"]
     only = {"a": f"only {shown(a.name)}", "b": f"only {shown(b.name)}", "both": "they differ"}
     told = [
         f"line  {shown(row['bucket'])}  {str(row['origin'])[:_SHORT_ID]}  epoch {row['epoch']}: "
-        f"{shown(a.name)} {row['a']}, {shown(b.name)} {row['b']}"
+        + (
+            f"{shown(a.name)} {row['a']}, {shown(b.name)} {row['b']}"
+            if row["a"] != row["b"]
+            else f"both {row['a']}, of different heads {row['a_head']} and {row['b_head']}"
+        )
         for row in lines
     ]
-    return told + [
+    told += [
         f"key   {shown(row['bucket'])}  {shown(row['key'])}: {only[str(row['in'])]}" for row in keys
+    ]
+    return told + [
+        f"keys of {shown(row['bucket'])} not compared: {shown(row['reason'])}" for row in uncompared
     ]

@@ -11,7 +11,7 @@ from typing import Final
 import trio
 
 from gossipsync.core import NO_EXPIRY, Cargo, Draft, Kind, Now, Place, Replica
-from gossipsync.core.model.ids import epoch_of, peer_of, peer_text
+from gossipsync.core.model.ids import peer_text
 from gossipsync.core.model.values import encode_value
 from gossipsync.errors import LocalError, ValueTypeError
 from gossipsync.runtime.control_arguments import Arguments
@@ -71,20 +71,15 @@ def _row(engine: ServedEngine, replica: Replica, key: str) -> dict[str, object] 
 
 
 async def sums(engine: ServedEngine, arguments: Arguments, send_part: SendPart) -> object:
-    """Send what stands for each key of a bucket, and how far its lines go; nothing for one that is not here."""
+    """Send what stands for each key of a bucket; nothing for one that is not here."""
     bucket = arguments.text("bucket")
     with engine.lock:
         replica = engine.peer.replicas.get(bucket)
         found = [] if replica is None else replica.key_sums(engine.now().wall_ms)
-        lines = [
-            {"peer_id": peer_text(peer_of(origin)), "epoch": str(epoch_of(origin)), "index": index}
-            for (name, origin), index in engine.peer.vector().items()
-            if name == bucket
-        ]
     for start in range(0, len(found), _PART_SUMS):
         part = found[start : start + _PART_SUMS]
         await send_part([[key, total.to_bytes(8, "big")] for key, total in part])
-    return {"lines": lines}
+    return len(found)
 
 
 async def pieces(engine: ServedEngine, arguments: Arguments, send_part: SendPart) -> object:

@@ -19,6 +19,7 @@ from gossipsync.core.model.values import encode_value
 from gossipsync.errors import LocalError, WaitTimeoutError
 from gossipsync.runtime.control_arguments import Arguments
 from gossipsync.runtime.control_dumps import load_pieces, load_rows, pieces, rows, settle, sums
+from gossipsync.runtime.control_looks import fetch, lines, outlines
 from gossipsync.runtime.control_waits import SendPart, ServedEngine, until
 from gossipsync.runtime.control_watch import watch
 from gossipsync.runtime.control_writes import delete, incr, put, sadd, srem
@@ -194,6 +195,9 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "load_pieces": load_pieces,
     "settle": settle,
     "sums": sums,
+    "fetch": fetch,
+    "outlines": outlines,
+    "lines": lines,
     "wait": _wait,
     "token": _token,
     "invite": _invite,

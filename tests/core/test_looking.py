@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from attrs import evolve
 
 from gossipsync.core import Aspect, Kind, Limits, Sight, outline_of
 from gossipsync.core.model.ids import peer_text
@@ -263,6 +264,11 @@ def test_names_that_lead_to_nobody() -> None:
     for called in ("p0", peer_text(a.up.peer_id)[:12]):
         with pytest.raises(LocalError, match="this peer itself"):
             a.up.look(called, "b", a.now)
+    beginning = peer_text(world.nodes[1].up.peer_id)[:5]
+    assert str(failure(a, beginning)) == "'p1' has no bucket 'b'"
+    a.up._ctx.config = evolve(a.up.config, name=beginning)
+    with pytest.raises(LocalError, match="this peer itself"):
+        a.up.look(beginning, "b", a.now)
     twin = world.add(name="p1")
     world.start(twin)
     world.run(3)

@@ -76,6 +76,8 @@ class Sight:
     """None where we do not know the bucket: then as its announcements say."""
     active_s: float
     """When its member was last heard of in this matter."""
+    is_unknown: bool = False
+    """Has its member no such bucket?"""
     link: LinkId | None = None
     """Where an answer is due; None while it waits for its turn, or for a link."""
     after: bytes = b""
@@ -184,14 +186,36 @@ class Looks:
             self._next(member.peer)
         return sight
 
+    def here(self, bucket: str, aspect: Aspect) -> Sight:
+        """The same of ourselves, to compare with: over at once."""
+        ctx, replica = self._ctx, self._ctx.replicas.get(bucket)
+        kind = None if replica is None else replica.rules.kind
+        sight = Sight(0, ctx.peer_id, ctx.config.name, bucket, aspect, "", [], kind, 0.0)
+        sight.is_over, sight.is_unknown = True, replica is None
+        if aspect is Aspect.LINES:
+            sight.lines = {
+                log.origin: (log.index, log.head)
+                for log in ctx.logs.logs()
+                if log.bucket == bucket and log.index
+            }
+        elif replica is not None:
+            keys = replica.keys(ctx.now.wall_ms)
+            sight.groups = {key: group for key in keys if (group := replica.group(key)) is not None}
+        return sight
+
     def _member(self, called: str) -> Member:
+        """The member of that name, else whose peer id begins so; our own name is nobody's peer id."""
         ctx = self._ctx
+        own = LocalError(f"{called!r} is this peer itself; read the bucket")
         try:
-            return ctx.members.called(called)
+            member = ctx.members.called(called)
         except LocalError:
             if called and (called == ctx.config.name or peer_text(ctx.peer_id).startswith(called)):
-                raise LocalError(f"{called!r} is this peer itself; read the bucket") from None
+                raise own from None
             raise
+        if called == ctx.config.name != member.name:
+            raise own
+        return member
 
     def cancel(self, sight: Sight) -> None:
         """Nobody waits for it any more."""
@@ -209,6 +233,7 @@ class Looks:
         for sight in self._open.values():
             if sight.link == link:
                 sight.link = None
+        self.linked()
 
     def next_deadline(self) -> float | None:
         """When somebody is to be dialled or asked again, or a look given up."""
@@ -286,6 +311,7 @@ class Looks:
     def _outcome(self, sight: Sight, message: Shown) -> RemoteError | None:
         match message.outcome:
             case Outcome.UNKNOWN:
+                sight.is_unknown = True
                 return RemoteError(f"{sight.name!r} has no bucket {sight.bucket!r}")
             case Outcome.JOINING:
                 return RemoteError(f"{sight.name!r} has not joined yet; ask it again later")

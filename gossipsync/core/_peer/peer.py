@@ -186,7 +186,6 @@ class Peer:
         self._links.down(link, reason)
         self._showing.drop_link(link)
         self._looks.drop_link(link)
-        self._looks.linked()
 
     def handle_sent(self, link: LinkId, size_bytes: int, now: Now) -> None:
         """Bytes of a Send have left."""
@@ -348,7 +347,7 @@ class Peer:
 
     def look(
         self,
-        called: str,
+        called: str | None,
         bucket: str,
         now: Now,
         *,
@@ -356,16 +355,18 @@ class Peer:
         prefix: str = "",
         keys: Sequence[str] | None = None,
     ) -> Sight:
-        """Ask one member what it has of a bucket: of these keys, or of all that begin with `prefix`. Nothing of it is merged.
+        """Ask a member (a name, or how a peer id starts) what it has of a bucket: of these keys, or of all that begin so.
 
-        The member by its name or its peer id's beginning. What comes is verified; it is all there once `is_over`, if there is no
-        `error`. Raises LocalError, and TransportError for a member that is down or away.
+        What comes is verified and not merged, and all there once `is_over`, if there is no `error`. None as the member: ourselves,
+        at once. Raises LocalError, and TransportError for one that is down or away.
         """
         self._ctx.now = now
+        if called is None:
+            return self._looks.here(bucket, aspect)
         return self._looks.begin(called, bucket, aspect, prefix, keys)
 
     def end_look(self, sight: Sight, now: Now) -> None:
-        """Nobody waits for a look any more. May be said of any."""
+        """Nobody waits for a look any more."""
         self._ctx.now = now
         self._looks.cancel(sight)
 
