@@ -92,7 +92,6 @@ class Peer:
         self._keeper = parts.keeper
         self._links = parts.links
         self._looks = parts.looks
-        self._showing = parts.showing
         self._probing = parts.probing
         self._reconciler = parts.reconciler
         self._report = parts.report
@@ -184,7 +183,7 @@ class Peer:
         """A connection has ended, by us or by the other."""
         self._ctx.now = now
         self._links.down(link, reason)
-        self._showing.drop_link(link)
+        self._parts.showing.drop_link(link)
         self._looks.drop_link(link)
 
     def handle_sent(self, link: LinkId, size_bytes: int, now: Now) -> None:
@@ -216,7 +215,7 @@ class Peer:
         """The store has carried out a Commit."""
         self._ctx.now = now
         self._commits.committed(ticket)
-        self._showing.release()
+        self._parts.showing.release()
         self._ctx.has_moved = True
 
     def handle_commit_failed(self, ticket: int, detail: str, now: Now) -> None:
