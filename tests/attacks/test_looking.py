@@ -10,7 +10,6 @@ import pytest
 from gossipsync.core import Aspect, Limits, Sight
 from gossipsync.core.model import strict
 from gossipsync.core.model.capability import Capability
-from gossipsync.core.model.hlc import hlc_at
 from gossipsync.core.model.reasons import Reason
 from gossipsync.core.replication.celltree import CellTree
 from gossipsync.core.replication.pieces import (
@@ -28,9 +27,6 @@ from gossipsync.errors import RemoteError
 from tests.attacks._marks import Victim
 from tests.attacks.test_reconciling import settled
 from tests.core._world import EVERYTHING, OTHER_NETWORK, START_MS, Author, Remote, entry
-
-ORIGIN = bytes(40)
-NOTE = bytes(32) + hlc_at(START_MS).to_bytes(8, "big")
 
 
 def looking(
@@ -271,10 +267,9 @@ def test_lines_are_proven_and_hold_no_entries() -> None:
     bundle = parse_piece(author.put("k", 1))
     assert not isinstance(bundle, Excerpt)
     head = encode_piece(header_only(whole_piece(bundle, NOBODY)))
-    told = (("b", ORIGIN, 7, NOTE), ("another", bytes(39) + b"1", 7, NOTE))
-    rogue.says(Shown(sight.number, Outcome.SHOWN, True, b"", (head,), (), told))
+    rogue.says(Shown(sight.number, Outcome.SHOWN, True, b"", (head,)))
     assert sight.error is None
-    assert sight.lines == {author.origin: (1, bundle.header.hash), ORIGIN: (7, bytes(32))}
+    assert sight.lines == {author.origin: (1, bundle.header.hash)}
     victim, rogue, author, sight = looking(aspect=Aspect.LINES)
     rogue.says(shows(sight, author.put("k", 1)))
     assert f"({Reason.UNSOLICITED}: " in str(sight.error)
@@ -295,13 +290,12 @@ GARBAGE = {
     "look: behind what is no text": (40, 1, "b", 3, "", (), b"\xff"),
     "look: no keys": (40, 1, "b", 0, "", None, b""),
     "look: a part too many": (40, 1, "b", 0, "", (), b"", 1),
-    "shown: an outcome that is none": (41, 1, 5, True, b"", (), (), ()),
-    "shown: last as a number": (41, 1, 0, 1, b"", (), (), ()),
-    "shown: a piece that is a text": (41, 1, 0, True, b"", ("piece",), (), ()),
-    "shown: a line at 0": (41, 1, 0, True, b"", (), (), (("b", ((ORIGIN, 0, NOTE),)),)),
-    "shown: a key without its number": (41, 1, 0, True, b"", (), ("k",), ()),
-    "shown: a negative number": (41, 1, 0, True, b"", (), (("k", -1),), ()),
-    "shown: reached a text": (41, 1, 0, True, "k", (), (), ()),
+    "shown: an outcome that is none": (41, 1, 5, True, b"", (), ()),
+    "shown: last as a number": (41, 1, 0, 1, b"", (), ()),
+    "shown: a piece that is a text": (41, 1, 0, True, b"", ("piece",), ()),
+    "shown: a key without its number": (41, 1, 0, True, b"", (), ("k",)),
+    "shown: a negative number": (41, 1, 0, True, b"", (), (("k", -1),)),
+    "shown: reached a text": (41, 1, 0, True, "k", (), ()),
 }
 
 

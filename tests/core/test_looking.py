@@ -183,7 +183,7 @@ def test_lines_come_with_their_heads() -> None:
     assert len(sight.lines) == sight.pages == 3
 
 
-def test_lines_of_ended_epochs_are_told() -> None:
+def test_lines_of_ended_epochs_are_among_them() -> None:
     world = world_of(3)
     a, b = world.nodes[:2]
     b.put("k", 1)

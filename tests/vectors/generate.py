@@ -265,10 +265,6 @@ MESSAGES: dict[str, messages.Message] = {
     "shown": looking.Shown(
         5, looking.Outcome.SHOWN, True, b"", (encode_piece(excerpt_of("values")),)
     ),
-    "shown lines": looking.Shown(
-        6, looking.Outcome.SHOWN, True, b"", (), (),
-        (("values", ORIGIN, 2, bytes(range(32)) + STAMP.to_bytes(8, "big")),),
-    ),
     "not shown": looking.Shown(5, looking.Outcome.JOINING, True, b""),
 }  # fmt: skip
 

@@ -54,7 +54,7 @@ _AGAIN_S: Final = 0.25
 """After so long it is dialled again, or asked again where it was busy."""
 _OUTLINE_BYTES: Final = 16
 _ROW_BYTES: Final = 100
-"""What a line or a key counts towards `look_bytes`."""
+"""What a message, or a key in a list, counts towards `look_bytes`."""
 
 WireLine = tuple[int, bytes]
 """(index, hash of the head)."""
@@ -89,7 +89,7 @@ class Sight:
     groups: dict[str, Group] = field(factory=dict)
     announcement: Announcement | None = None
     lines: dict[Origin, WireLine] = field(factory=dict)
-    """How far its lines go; those of ended epochs as it says, all others proven."""
+    """How far its lines go."""
     is_over: bool = False
     error: GossipsyncError | None = None
 
@@ -323,8 +323,7 @@ class Looks:
     def _take_all(self, link: Link, sight: Sight, message: Shown) -> RemoteError | None:
         limits = self._ctx.config.limits
         sight.pages += message.is_last
-        rows = len(message.covered) + len(message.keys) + 1
-        sight.size_bytes += sum(map(len, message.pieces)) + _ROW_BYTES * rows
+        sight.size_bytes += sum(map(len, message.pieces)) + _ROW_BYTES * (len(message.keys) + 1)
         if sight.aspect is not Aspect.LINES and sight.keys is None:
             if not all(key.startswith(sight.prefix) for key, _ in message.keys):
                 return self._refuse(link, sight, Reason.UNSOLICITED, "names what was not asked for")
@@ -332,10 +331,6 @@ class Looks:
         for data in message.pieces:
             if (refused := self._take(link, sight, data)) is not None:
                 return refused
-        if sight.aspect is Aspect.LINES:
-            for bucket, origin, index, note in message.covered:
-                if bucket == sight.bucket:
-                    sight.lines.setdefault(Origin(origin), (index, note[:32]))
         counts = (len(sight.listed), len(sight.groups), len(sight.lines))
         is_much = max(counts) > limits.look_keys
         if is_much or sight.size_bytes > limits.look_bytes or sight.pages > limits.look_pages:

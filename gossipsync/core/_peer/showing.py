@@ -21,7 +21,6 @@ from gossipsync.core.model.ids import LinkId, PeerId, peer_of
 from gossipsync.core.model.reasons import Reason
 from gossipsync.core.replication.cells import DATA, INDEX, ORIGIN, SLOT, Slot, cells_in, shadow_of
 from gossipsync.core.replication.lines import LineKey
-from gossipsync.core.replication.logs import Log
 from gossipsync.core.replication.pieces import ROWS
 from gossipsync.core.replication.replica import Replica
 from gossipsync.core.replication.views import newest
@@ -120,7 +119,7 @@ class Showing:
     # -- lines -----------------------------------------------------------------------------------------------
 
     def _show_lines(self, link: Link, message: Look) -> None:
-        """Proofs of how far the lines go, in the order of their origins; those of ended epochs are only told."""
+        """Proofs of how far the lines go, in the order of their origins."""
         ctx = self._ctx
         logs = sorted(
             (
@@ -132,14 +131,10 @@ class Showing:
         )
         link.allowance -= len(ctx.logs) / _WORK_SHARE
         chosen = logs[: ctx.config.limits.look_rows]
-        open_logs = [log for log in chosen if not log.is_covered]
-        pieces = [head for log in open_logs if (head := self._answers.head_of(log)) is not None]
-        covered = tuple(
-            (log.bucket, log.origin, log.index, log.note()) for log in chosen if log.is_covered
-        )
+        pieces = tuple(head for log in chosen if (head := self._answers.head_of(log)) is not None)
         reached = chosen[-1].origin if len(chosen) < len(logs) else b""
-        shown = Shown(message.run, Outcome.SHOWN, True, reached, tuple(pieces), (), covered)
-        self._send(link, _authors(open_logs), (shown,))
+        shown = Shown(message.run, Outcome.SHOWN, True, reached, pieces)
+        self._send(link, {peer_of(log.origin) for log in chosen}, (shown,))
 
     # -- keys ------------------------------------------------------------------------------------------------
 
@@ -265,7 +260,3 @@ def _number_of(replica: Replica, key: str) -> int:
     group = replica.group(key)
     last = None if group is None else newest(group)
     return 0 if last is None else last[ORIGIN][0] << 48 | last[INDEX]
-
-
-def _authors(logs: Iterable[Log]) -> set[PeerId]:
-    return {peer_of(log.origin) for log in logs}

@@ -11,16 +11,11 @@ from typing import Final
 from attrs import frozen
 
 from gossipsync.core.model import strict
-from gossipsync.core.model.bundle import MAX_INDEX
-from gossipsync.core.model.entry import MAX_INT, MAX_KEY_BYTES, MIN_TIME
-from gossipsync.core.wire.parts import byte_strings, count, grouped, origin_bytes, ungrouped
+from gossipsync.core.model.entry import MAX_KEY_BYTES
+from gossipsync.core.wire.parts import byte_strings, count
 
 _MAX_NAME: Final = 128
-_NOTE_BYTES: Final = 40
-_HLC_BYTES: Final = 8
 
-WireCovered = tuple[str, bytes, int, bytes]
-"""(bucket, origin, index, hash of the head and its HLC)."""
 WireKey = tuple[str, int]
 """(key, where its newest entry is kept)."""
 
@@ -73,7 +68,6 @@ class Shown:
 
     `reached` counts in the last of them: the key, or the origin, up to which the question has been answered; empty where that is
     to its end. `keys`: where keys are asked for, each with a number: those of equal or near numbers are cheap to show together.
-    `covered`: lines of ended epochs, which nothing proves.
     """
 
     run: int
@@ -82,7 +76,6 @@ class Shown:
     reached: bytes
     pieces: tuple[bytes, ...] = ()
     keys: tuple[WireKey, ...] = ()
-    covered: tuple[WireCovered, ...] = ()
 
 
 Looking = Look | Shown
@@ -93,8 +86,8 @@ def looking_parts(message: Looking) -> tuple[object, ...]:
     match message:
         case Look(run, bucket, aspect, prefix, keys, after):
             return (40, run, bucket, int(aspect), prefix, keys, after)
-        case Shown(run, outcome, is_last, reached, pieces, keys, covered):
-            return (41, run, int(outcome), is_last, reached, pieces, keys, grouped(covered))
+        case Shown(run, outcome, is_last, reached, pieces, keys):
+            return (41, run, int(outcome), is_last, reached, pieces, keys)
 
 
 def parse_looking(parts: tuple[object, ...]) -> Looking:
@@ -119,7 +112,6 @@ def parse_looking(parts: tuple[object, ...]) -> Looking:
             bytes(reached),
             tuple(pieces),
             tuple(keys),
-            tuple(covered),
         ) if type(outcome) is int and outcome in set(Outcome):
             return Shown(
                 count(run),
@@ -128,7 +120,6 @@ def parse_looking(parts: tuple[object, ...]) -> Looking:
                 _place(reached),
                 byte_strings(pieces),
                 tuple(map(_numbered, keys)),
-                _covered_lines(covered),
             )
         case _:
             raise strict.MalformedError("not a message known here")
@@ -152,15 +143,3 @@ def _place(place: bytes) -> bytes:
     if len(place) > MAX_KEY_BYTES:
         raise strict.MalformedError("not a place in a bucket")
     return place
-
-
-def _covered_lines(groups: tuple[object, ...]) -> tuple[WireCovered, ...]:
-    lines = []
-    for bucket, (origin, index, note) in ungrouped(groups, 3):
-        if type(note) is not bytes or len(note) != _NOTE_BYTES:
-            raise strict.MalformedError("not a covered line")
-        hlc = int.from_bytes(note[-_HLC_BYTES:], "big")
-        if not 0 < count(index) < MAX_INDEX or not MIN_TIME <= hlc < MAX_INT:
-            raise strict.MalformedError("a covered line out of its bounds")
-        lines.append((bucket, origin_bytes(origin), count(index), note))
-    return tuple(lines)

@@ -63,7 +63,6 @@ MESSAGES: st.SearchStrategy[Message] = st.one_of(
         st.binary(max_size=60),
         _BYTES,
         st.lists(st.tuples(st.text(max_size=20), _COUNTS), max_size=3).map(tuple),
-        _rows(_ORIGINS, st.integers(1, 1 << 39), st.just(bytes(32) + (1 << 62).to_bytes(8, "big"))),
     ),
 )
 
