@@ -40,6 +40,7 @@ HELP: Final = {
     "churn": "Share of peers replaced a minute.",
     "crashes": "Share of peers that crash a minute.",
     "restores": "Share of those that come back from an old copy.",
+    "clones": "Share of peers a minute that are copied while they run, key and all.",
     "disk_failures": "Share of peers whose disk fails a minute.",
     "rogues": "Share of peers that alter what they send.",
     "skew": "Milliseconds by which clocks are off at most.",

@@ -89,6 +89,11 @@ class Driver:
         return self.peer is not None
 
     @property
+    def key(self) -> bytes:
+        """Whose certificate it shows."""
+        return self.identity.peer
+
+    @property
     def is_rogue(self) -> bool:
         """Does it alter what it sends?"""
         return self.rogue is not None

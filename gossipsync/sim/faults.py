@@ -1,4 +1,5 @@
-"""Faults over time: partitions, cuts in one direction, churn, crashes with or without an old copy of the store, failing disks, clocks set anew.
+"""Faults over time: partitions, cuts in one direction, churn, crashes with or without an old copy of the store, clones, failing disks,
+clocks set anew.
 
 Each kind strikes as a Poisson process whose rate is its share of peers a minute, until the quiet phase, if there is one; then all
 that is still down comes back and the network is healed. Writers are spared by churn, for what they have not yet told anybody
@@ -20,6 +21,8 @@ _DOWN_S: Final = (0.5, 10.0)
 _DISK_S: Final = (1.0, 8.0)
 """How long a disk fails."""
 _COPY_EVERY_S: Final = 5.0
+_BESIDE_S: Final = (2.0, 600.0)
+"""How long a machine and its copy run at once: until somebody sees to it, or only until a deployment is over."""
 _CUT_S: Final = (1.0, 15.0)
 """How long a cut in one direction lasts: also longer than a link may be silent."""
 
@@ -31,6 +34,8 @@ class Faults:
         self._simulation = simulation
         self._randomness = simulation.world.randomness.stream("faults")
         self._down: dict[int, Driver] = {}
+        self._pairs: dict[int, tuple[Driver, Driver]] = {}
+        """By the copy's number: a machine and its copy, of which one is to end."""
         self._is_quiet = False
         self._pending_partition = simulation.options.partition is not None
 
@@ -38,7 +43,7 @@ class Faults:
     def are_over(self) -> bool:
         """Has everything planned happened, and is everybody back? Churn and crashes without a quiet phase go on for ever."""
         waits_for_quiet = self._simulation.options.quiet is not None and not self._is_quiet
-        return not (self._pending_partition or self._down or waits_for_quiet)
+        return not (self._pending_partition or self._down or self._pairs or waits_for_quiet)
 
     def start(self) -> None:
         """Plan everything, from the first write on."""
@@ -47,6 +52,7 @@ class Faults:
         strikes: tuple[tuple[float, Callable[[], None]], ...] = (
             (options.churn, self._replace),
             (options.crashes, self._crash),
+            (options.clones, self._clone),
             (options.disk_failures, self._fail_disk),
             (options.clock_steps, self._step_clock),
             (options.cuts, self._cut),
@@ -99,6 +105,39 @@ class Faults:
     def _restart(self, driver: Driver) -> None:
         if self._down.pop(driver.number, None) is not None:
             self._simulation.start_driver(driver)
+
+    def _clone(self) -> None:
+        """A second machine starts from an image of one that runs: the same key, and its store as it is now or, as often, as it was."""
+        simulation, randomness = self._simulation, self._randomness
+        of_pairs = {driver.number for pair in self._pairs.values() for driver in pair}
+        single = [
+            driver
+            for driver in simulation.live
+            if driver.number not in of_pairs and not driver.is_rogue
+        ]
+        if not single:
+            return
+        driver = randomness.pick(single)
+        copy = simulation.new_copy(driver)
+        if randomness.chance(simulation.options.restores):
+            copy.was_restored |= copy.store.restore_copy()
+        simulation.start_driver(copy)
+        self._pairs[copy.number] = (driver, copy)
+        shortest_s, longest_s = _BESIDE_S
+        span_s = shortest_s * (longest_s / shortest_s) ** randomness.random()
+        simulation.world.after(span_s, self._end_one, copy.number)
+
+    def _end_one(self, number: int) -> None:
+        """Of a machine and its copy one goes for good, by an order or by the plug; writers stay, as they do in churn."""
+        pair = self._pairs.pop(number, None)
+        if pair is None or not all(each.is_up or each.number in self._down for each in pair):
+            return
+        driver = self._randomness.pick(pair)
+        if driver.number < self._simulation.options.writers:
+            driver = pair[1]
+        leaves = self._randomness.chance(0.5)
+        if self._down.pop(driver.number, None) is None and driver.is_up:
+            self._simulation.stop_driver(driver, leaves=leaves, is_for_good=True)
 
     def _keep_copies(self) -> None:
         for driver in self._simulation.live:
@@ -161,6 +200,8 @@ class Faults:
         simulation.network.heal()
         simulation.workload.stop()
         self._pending_partition = False
+        for number in list(self._pairs):
+            self._end_one(number)
         for driver in list(self._down.values()):
             self._restart(driver)
         for driver in simulation.drivers:

@@ -66,6 +66,11 @@ class Host(Protocol):
         ...
 
     @property
+    def key(self) -> bytes:
+        """Whose certificate it shows."""
+        ...
+
+    @property
     def is_rogue(self) -> bool:
         """Does it alter what it sends?"""
         ...
@@ -165,6 +170,11 @@ class Network:
             self.conditions, loss=0.0, drops=0.0, duplicates=0.0, reorders=0.0, bytes_per_s=None
         )
 
+    @property
+    def is_whole(self) -> bool:
+        """Is there no cut anywhere?"""
+        return not self._islands and not self._cuts
+
     def reaches(self, source: int, target: int) -> bool:
         """Does what one host sends get to the other?"""
         islands = self._islands
@@ -206,6 +216,9 @@ class Network:
             return
         if not self._reach_each_other(dialer, target):
             dialer.dial_failed(address, "timed out", run)
+            return
+        if target.key == dialer.key:
+            dialer.dial_failed(address, "clone", run)
             return
         self._next_link += 2
         near = End(dialer, LinkId(self._next_link), is_new=True)

@@ -64,6 +64,8 @@ class Options:
     """Share of peers that crash a minute, and come back from their store."""
     restores: float = 0.0
     """Share of those that come back from an old copy of their store."""
+    clones: float = 0.0
+    """Share of peers a minute beside whom a second machine starts from a copy of their store, key included; one of both ends later."""
     disk_failures: float = 0.0
     """Share of peers whose disk fails a minute, for a while."""
     rogues: float = 0.0
@@ -179,6 +181,7 @@ class Options:
             "churn",
             "cuts",
             "crashes",
+            "clones",
             "disk_failures",
             "clock_steps",
             "restores",

@@ -44,6 +44,8 @@ class Simulation:
         self.ledger = Ledger()
         self.drivers: list[Driver] = []
         """Everybody who ever was there, by number."""
+        self.copies: list[Driver] = []
+        """Machines that were started from copies of others, of these."""
         self._randomness = self.world.randomness.stream("simulation")
         rogues = self._rogues()
         for number in range(options.peers):
@@ -80,6 +82,26 @@ class Simulation:
         if rogue is not None:
             self.observer.rogues.add(driver.identity.peer)
         return driver
+
+    def new_copy(self, original: Driver) -> Driver:
+        """A second machine from an image of one that runs: its key, its name and its store; its own address and clock."""
+        number = len(self.drivers)
+        copy = Driver(
+            number,
+            original.identity,
+            evolve(self._config(number), name=original.config.name),
+            self.world,
+            self.network,
+            self.authority,
+            self.roster,
+            self.observer,
+            clock=self._clock(),
+            store=original.store.twin(),
+            was_restored=original.was_restored,
+        )
+        self.drivers.append(copy)
+        self.copies.append(copy)
+        return copy
 
     def _config(self, number: int) -> PeerConfig:
         options = self.options
@@ -151,6 +173,8 @@ class Simulation:
             driver.crash()
         if is_for_good and self.roster is not None:
             self.roster.remove(driver.identity.peer)
+            for other in self.beside(driver):
+                self.roster.add(other.identity.peer, other.address)
 
     # -- queries ---------------------------------------------------------------------------------------------
 
@@ -161,10 +185,25 @@ class Simulation:
         ]
 
     def writers(self) -> list[Driver]:
-        """Peers that applications write at: the first ones, as far as they run."""
+        """Peers that applications write at: the first ones and their copies, as far as they run."""
         count = self.options.writers
-        running = [driver for driver in self.drivers[:count] if driver.peer is not None]
+        keys = {driver.identity.peer for driver in self.drivers[:count]} if self.copies else set()
+        chosen = self.drivers[:count] + [copy for copy in self.copies if copy.identity.peer in keys]
+        running = [driver for driver in chosen if driver.peer is not None]
         return running or self.honest()[:count]
+
+    def beside(self, driver: Driver) -> list[Driver]:
+        """Who else runs with its key."""
+        return [
+            other
+            for other in (self.drivers if self.copies else ())
+            if other.identity is driver.identity and other is not driver and other.is_up
+        ]
+
+    @property
+    def has_old_lives(self) -> bool:
+        """May a log be written from two stores, of which one does not know how far the other went?"""
+        return self.options.restores > 0 or self.options.clones > 0
 
     @property
     def is_settled(self) -> bool:
@@ -174,12 +213,20 @@ class Simulation:
             and self.faults.are_over
             and self.observer.are_equal
             and self.world.now_s >= self.options.first_write_s
+            and not any(map(_is_hollow, self.honest()))
         )
 
     @property
     def live(self) -> Sequence[Driver]:
         """Everybody who runs, rogues too."""
         return [driver for driver in self.drivers if driver.peer is not None]
+
+
+def _is_hollow(driver: Driver) -> bool:
+    """Does it lack values of keys that live on by a late write?"""
+    return driver.peer is not None and any(
+        replica.hollow() for replica in driver.peer.replicas.values()
+    )
 
 
 def _address(number: int) -> str:

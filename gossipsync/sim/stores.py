@@ -23,6 +23,9 @@ class _Kept:
     note: bytes | None = None
     pieces: dict[int, bytes] = Factory(dict)
 
+    def twin(self) -> _Kept:
+        return _Kept(self.last, self.note, dict(self.pieces))
+
 
 class SimulatedStore:
     """One machine's disk; satisfies `core.ports.Store`."""
@@ -121,6 +124,14 @@ class SimulatedStore:
         self._copied = set(logs)
         return True
 
+    def twin(self) -> SimulatedStore:
+        """Another disk, with what is committed on this one."""
+        twin = SimulatedStore()
+        twin._logs = {log: kept.twin() for log, kept in self._logs.items()}
+        twin._heads = dict(self._heads)
+        twin._copy, twin._copied = self._copy, set()
+        return twin
+
     def wipe(self) -> None:
         """The disk is lost."""
         self.crash()
@@ -147,7 +158,7 @@ class SimulatedStore:
         if kept is None:
             kept = self._logs[log] = _Kept()
         elif log in self._copied:
-            kept = self._logs[log] = _Kept(kept.last, kept.note, dict(kept.pieces))
+            kept = self._logs[log] = kept.twin()
         self._copied.discard(log)
         return kept
 

@@ -85,6 +85,7 @@ def drawn(seed: int) -> Options:
     )
     if horizon == _SHORT and randomness.chance(0.5):
         world = world.replaced(until=quiet + _AGE_S)
+    world = world.replaced(clones=maybe(0.25, 0.5, 5))
     return world.check()
 
 

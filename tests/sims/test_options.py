@@ -29,6 +29,7 @@ IMPOSSIBLE: list[tuple[dict[str, object], str]] = [
     ({"rate": 0.0}, "--rate"),
     ({"churn": -0.1}, "--churn"),
     ({"cuts": 61.0}, "--cuts"),
+    ({"clones": -1.0}, "--clones"),
     ({"ack": "most"}, "--ack"),
     ({"ack": "-1"}, "--ack"),
     ({"horizon": 0.5}, "--horizon"),

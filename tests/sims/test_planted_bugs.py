@@ -10,6 +10,7 @@ from gossipsync.core._peer.commits import Commits
 from gossipsync.core._peer.concern import Concern
 from gossipsync.core._peer.exchange import Exchanges
 from gossipsync.core._peer.ingest import Ingest
+from gossipsync.core._peer.lives import Lives
 from gossipsync.core.model.events import Forked
 from gossipsync.core.model.hlc import HybridClock
 from gossipsync.core.model.ids import epoch_of, peer_of
@@ -135,6 +136,19 @@ def forks_are_told_and_forgotten(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Ingest, "_fork", fork)
 
 
+def clones_go_unnoticed(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Lives, "is_cloned", property(lambda self: False))
+    patch.setattr("gossipsync.sim.checkers.lives._TOLD_S", 60.0)
+
+
+def all_are_clones(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Lives, "is_cloned", property(lambda self: True))
+
+
+def all_are_restored(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Lives, "is_restored", property(lambda self: True))
+
+
 def chains_go_unchecked(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Admission, "_check_chain", lambda self, header, log: None)
 
@@ -168,6 +182,7 @@ def digests_go_unread(patch: pytest.MonkeyPatch) -> None:
 WRITES = {"peers": 6, "updates": 60, "writers": 3, "workload": "poisson", "rate": 10.0}
 SESSIONS = {**WRITES, "workload": "sessions", "updates": 200, "writers": 6}
 ROGUES = {**WRITES, "rogues": 0.5}
+CLONES = {**WRITES, "peers": 3, "updates": 5, "membership": "on", "clones": 2.0, "until": 150.0}
 PLANTED: list[tuple[type[checkers.Checker], Plant, dict[str, Any]]] = [
     (checkers.Acks, store_keeps_nothing, WRITES),
     (checkers.Vectors, lines_slip_back, WRITES),
@@ -189,6 +204,9 @@ PLANTED: list[tuple[type[checkers.Checker], Plant, dict[str, Any]]] = [
     (checkers.Blame, relays_are_blamed, {**ROGUES, "skew": 20_000.0, "habit": "ahead"}),
     (checkers.Forks, forks_are_told_and_forgotten, {**ROGUES, "habit": "fork"}),
     (checkers.Forks, chains_go_unchecked, {**ROGUES, "habit": "fork"}),
+    (checkers.Lives, clones_go_unnoticed, CLONES),
+    (checkers.Lives, all_are_clones, WRITES),
+    (checkers.Lives, all_are_restored, WRITES),
     (checkers.Clocks, the_future_is_let_in, {**ROGUES, "habit": "ahead"}),
     (checkers.Signatures, anything_verifies, {**ROGUES, "habit": "tamper"}),
     (

@@ -9,13 +9,15 @@ from gossipsync.sim.scenarios import load, names
 
 PROMISED = {
     *("one-update", "flow-gossip", "partition-heal", "churn"),
-    *("session-storm", "edge-10000", "late-joiner"),
+    *("session-storm", "edge-10000", "late-joiner", "life"),
 }
 SMALL: dict[str, dict[str, object]] = {
     "churn": {"peers": 20, "updates": 20, "quiet": 6.0, "churn": 3.0},
     "edge-10000": {"peers": 40, "until": 2.0},
     "flow-gossip": {"peers": 8, "writers": 8, "until": 6.0},
     "flow-gossip-controlled": {"peers": 8, "writers": 8, "until": 6.0},
+    "life": {"rate": 1.0, "updates": 30, "churn": 0.3, "crashes": 0.6, "clones": 0.6}
+    | {"interval": 2.0, "quiet": 30.0, "until": 50.0},
     "late-joiner": {"peers": 3, "writers": 1, "updates": 60, "rate": 10.0},
     "one-update": {"peers": 30},
     "partition-heal": {"peers": 20, "writers": 20, "updates": 30, "partition": (1.0, 2.0, 0.5)},
@@ -61,6 +63,20 @@ def test_a_late_joiner_gets_all_keys(tmp_path: Path) -> None:
     assert isinstance(joined, float)
     assert isinstance(caught_up, float)
     assert 0 < joined <= caught_up < 2
+
+
+def test_a_short_life_loses_nothing_and_leaves_nothing_behind() -> None:
+    """As in the whole day: restarts, old copies, clones; the horizon is over twice before the end."""
+    scenario = load("life")
+    hard = {"churn": 0.1, "crashes": 0.3, "clones": 0.15, "rate": 0.5, "updates": 150}
+    short = {"interval": 2.0, "horizon": 60.0, "quiet": 300.0, "until": 420.0}
+    result = scenario.run(scenario.options(**hard, **short, seed=1))
+    figures = result.figures
+    assert result.violations == ()
+    assert result.converged
+    for what in ("restarts", "restored", "clones", "told_cloned"):
+        assert figures[what], what
+    assert figures["digest_lines"] <= figures["open_epochs"]  # type: ignore[operator]
 
 
 def test_the_core_of_many_edges_sends_no_more() -> None:

@@ -41,6 +41,7 @@ def test_the_swarm_draws_every_kind_of_fault() -> None:
         "churn",
         "crashes",
         "restores",
+        "clones",
     ):
         assert any(getattr(world, name) for world in worlds), name
     for name in ("disk_failures", "rogues", "skew", "clock_steps", "budget", "bandwidth", "push"):

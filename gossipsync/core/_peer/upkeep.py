@@ -6,6 +6,7 @@ since these show what no vector can: what a relay withheld, or a fault lost.
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 from attrs import define, field
@@ -17,7 +18,7 @@ from gossipsync.core._peer.reconciling import Reconciler
 from gossipsync.core._peer.runs import Need
 from gossipsync.core._peer.standing import Standing
 from gossipsync.core.model.hlc import hlc_ms
-from gossipsync.core.model.ids import LinkId
+from gossipsync.core.model.ids import LinkId, PeerId
 from gossipsync.core.replication.keeping import Keeper
 from gossipsync.core.replication.lines import LineKey
 from gossipsync.core.replication.logs import Log
@@ -25,6 +26,8 @@ from gossipsync.core.wire.reconciling import StateSum
 
 _CHECK_EVERY: Final = 30
 """Rounds between comparisons of states."""
+_FILL_EVERY: Final = 3
+"""Rounds between requests for values that are lacking: a late write is soon known to whoever may be asked."""
 _GROWN_AT_ONCE: Final = 4096
 """Keys taken into a bucket's tree in one round: some twenty milliseconds."""
 _LOOKED_AT: Final = 32
@@ -71,6 +74,8 @@ class Upkeep:
         ctx.counters["covered-forgotten"] = self._keeper.covered_forgotten
         if self._count % _CHECK_EVERY == 0:
             self._check()
+        if self._count % _FILL_EVERY == 0:
+            self._fill()
         if not ctx.by_peer:
             self._disputes.lost_touch()
         elif self._standing.is_established and not self._disputes.is_back:
@@ -154,10 +159,29 @@ class Upkeep:
         ctx = self._ctx
         if self._commits.is_gathering or not self._is_grown:
             return  # our state is ahead of our vector, or would take long to sum up
+        for link in self._equals():
+            ctx.send(link, self._sum(is_answer=False, cut_ms=ctx.cut_ms()))
+
+    def _fill(self) -> None:
+        """A write that came late has put off the end of what had expired here: its value is fetched.
+
+        Its writer is asked, who must have seen the value, and every other time anybody.
+        """
+        ctx = self._ctx
+        hollow = {who for replica in ctx.replicas.values() for who in replica.hollow().values()}
+        if not hollow or self._reconciler.is_running:
+            return
+        anybody = self._count // _FILL_EVERY % 2
+        for link in self._equals(set() if anybody else hollow):
+            self._reconciler.need(link, Need.REPAIR)
+
+    def _equals(self, preferred: AbstractSet[PeerId] = frozenset()) -> list[Link]:
+        """One of the members whose vectors were equal to ours when last compared; none where there is none."""
+        ctx = self._ctx
         digest = ctx.logs.lines.digest()
         equal = [peer for peer, link in ctx.by_peer.items() if link.base == digest]
-        for peer in ctx.rng.sample(equal, min(1, len(equal))):
-            ctx.send(ctx.by_peer[peer], self._sum(is_answer=False, cut_ms=ctx.cut_ms()))
+        equal = [peer for peer in equal if peer in preferred] or equal
+        return [ctx.by_peer[peer] for peer in ctx.rng.sample(equal, min(1, len(equal)))]
 
     def _sum(self, *, is_answer: bool, cut_ms: int) -> StateSum:
         ctx = self._ctx

@@ -98,9 +98,14 @@ class Keeper:
     def append(self, bundle: Bundle, sender: PeerId, data: bytes) -> Log:
         """Take in the next bundle of a log, verified and applied."""
         header = bundle.header
+        former = self._logs.find((header.bucket, header.origin))
+        was_covered = former is not None and former.is_covered
         log = self._logs.append(bundle, sender)
         self._forget_sum(log.key)
         self._store.append(header.bucket, header.origin, header.index, data)
+        if was_covered:
+            # The store's note names the head that it had.
+            self._store.put_line(log.bucket, log.origin, log.index, None)
         self._drop_bare(log, header.index - 1)
         return log
 

@@ -12,7 +12,7 @@ from attrs import frozen
 
 from gossipsync.core.model.bucket import Deletes, Kind
 from gossipsync.core.model.entry import Entry, Field, Op, encode_entry
-from gossipsync.core.model.hlc import Hlc
+from gossipsync.core.model.hlc import Hlc, hlc_ms
 from gossipsync.core.model.ids import Origin
 from gossipsync.core.replication import views
 from gossipsync.core.replication.cells import (
@@ -147,7 +147,9 @@ class Overlay:
         """Delete a key, the way the bucket deletes."""
         rules = self.replica.rules
         if rules.deletes is Deletes.FINAL and rules.ttl_ms is not None:
-            until = self.wall_ms + max(rules.ttl_ms, self._horizon_ms)
+            # From the stamp on, where others' clocks have taken ours ahead: a tombstone covers at least what came before it.
+            now_ms = max(self.wall_ms, hlc_ms(self.next_stamp))
+            until = now_ms + max(rules.ttl_ms, self._horizon_ms)
             self.writes[key] = {TOMBSTONE: Write(Op.FINAL, None, until, None)}
         else:
             self.writes[key] = {TOMBSTONE: Write(Op.DELETE, None, None, None)}

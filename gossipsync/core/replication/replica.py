@@ -100,6 +100,7 @@ class Replica:
         self._grace_ms = grace_ms
         self._tree: CellTree | None = None
         self._touched: dict[str, None] = {}
+        self._hollow: dict[str, None] = {}
         self._live_sum = LiveSum(name)
         self._recover = recover
         self._sender = sender
@@ -307,7 +308,7 @@ class Replica:
             # The key has expired: an older write that comes late changes nothing to see.
             after = shadows_of(after)
         elif isinstance(after, dict):
-            after = self._revive(after)
+            after = self._revive(key, after)
         self._replace(key, before, after)
         return True
 
@@ -406,14 +407,29 @@ class Replica:
         if end_ms is not None:
             self._ends.add(key, end_ms)
 
-    def _revive(self, group: dict[Slot, Cell]) -> dict[Slot, Cell]:
-        """A late write gave an expired key a longer life: bring its values back from the logs."""
-        if all(cell[SIZE] != SHADOW_SIZE for cell in group.values()):
+    def _revive(self, key: str, group: dict[Slot, Cell]) -> dict[Slot, Cell]:
+        """A late write gave an expired key a longer life: bring its values back from the logs, or remember what is lacking."""
+        if not views.lacks_values(group):
             return group
-        return {
+        revived = {
             slot: self._recovered(cell) if cell[SIZE] == SHADOW_SIZE else cell
             for slot, cell in group.items()
         }
+        if views.lacks_values(revived):
+            self._hollow[key] = None
+        return revived
+
+    def hollow(self) -> dict[str, PeerId]:
+        """Keys that live on by a late write and whose values have left our logs, each with who wrote last: he had seen them."""
+        found = {}
+        for key in list(self._hollow):
+            group = self._cells.get(key)
+            last = None if group is None else views.newest(group)
+            if last is None or last[SIZE] == SHADOW_SIZE or not views.lacks_values(group):
+                del self._hollow[key]
+            else:
+                found[key] = peer_of(last[ORIGIN])
+        return found
 
     def _recovered(self, shadow: Cell) -> Cell:
         for _, cell in self._recover(self.name, shadow[ORIGIN], shadow[INDEX]):

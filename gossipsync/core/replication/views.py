@@ -59,6 +59,11 @@ def is_shadow(group: Group | None) -> bool:
     return last is not None and last[SIZE] == SHADOW_SIZE
 
 
+def lacks_values(group: Group | None) -> bool:
+    """Has any cell of the key lost its value?"""
+    return group is not None and any(cell[SIZE] == SHADOW_SIZE for cell in cells_in(group))
+
+
 def is_expired(group: Group, wall_ms: int) -> bool:
     """Has the life of the key run out?"""
     cell = newest(group)

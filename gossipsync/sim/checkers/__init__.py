@@ -22,6 +22,7 @@ from gossipsync.sim.checkers.counters import Counters
 from gossipsync.sim.checkers.durability import Durability
 from gossipsync.sim.checkers.finals import Finals
 from gossipsync.sim.checkers.forks import Forks
+from gossipsync.sim.checkers.lives import Lives
 from gossipsync.sim.checkers.prefix import Prefix
 from gossipsync.sim.checkers.signatures import Signatures
 from gossipsync.sim.checkers.values import Values
@@ -47,6 +48,7 @@ __all__ = [
     "Durability",
     "Finals",
     "Forks",
+    "Lives",
     "Prefix",
     "Signatures",
     "Values",
@@ -64,6 +66,7 @@ CHECKERS: Final[tuple[type[Checker], ...]] = (
     Causality,
     Blame,
     Forks,
+    Lives,
     Clocks,
     Durability,
     Signatures,
@@ -88,7 +91,7 @@ class Checks:
         self._randomness = simulation.world.randomness.stream("checks")
         if simulation.options.peers <= _SMALL_WORLD:
             simulation.observer.listeners.append(self._changed)
-        if simulation.observer.rogues:
+        if simulation.observer.rogues or simulation.has_old_lives:
             simulation.observer.witnesses.append(self._happened)
         simulation.workload.applications.witnesses.append(self)
 

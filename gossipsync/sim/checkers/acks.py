@@ -10,6 +10,7 @@ from typing import Final
 
 from gossipsync.core import Peer
 from gossipsync.core.model.acks import Ack
+from gossipsync.core.model.ids import PeerId
 from gossipsync.sim.checkers.base import Checker
 from gossipsync.sim.driver import Driver
 from gossipsync.sim.ledger import Entry
@@ -29,11 +30,14 @@ class Acks(Checker):
             self.violate(f"write {entry.number} is confirmed and its own store lacks it", driver)
             return
         claimed = set(peer.acked_by(entry.written))
-        others = [other for other in self.simulation.drivers if other.number != entry.writer]
         counted = sum(
-            (not other.is_rogue and _has_stored(other, entry))
-            or ((other.is_rogue or other.was_restored) and other.identity.peer in claimed)
-            for other in others
+            any(
+                (not other.is_rogue and _has_stored(other, entry))
+                or ((other.is_rogue or other.was_restored) and key in claimed)
+                for other in machines
+            )
+            for key, machines in self._machines().items()
+            if key != driver.identity.peer
         )
         needed = ack if isinstance(ack, int) else self._share(driver, peer, ack)
         if counted < needed:
@@ -41,6 +45,13 @@ class Acks(Checker):
                 f"write {entry.number} is confirmed for ack={ack!r}, which takes {needed} other stores; {counted} have it",
                 driver,
             )
+
+    def _machines(self) -> dict[PeerId, list[Driver]]:
+        """Whoever holds a key, copies too: an ack says that one of them has stored it."""
+        machines: dict[PeerId, list[Driver]] = {}
+        for driver in self.simulation.drivers:
+            machines.setdefault(driver.identity.peer, []).append(driver)
+        return machines
 
     def _share(self, driver: Driver, peer: Peer, ack: str) -> int:
         """How many others a level stands for: of those in the directory, or whom the writer knows.
@@ -55,7 +66,7 @@ class Acks(Checker):
     def looked(self, driver: Driver, peer: Peer) -> None:
         """Ask a writer who confirmed its newest writes."""
         simulation = self.simulation
-        by_peer = {other.identity.peer: other for other in simulation.drivers}
+        by_peer = self._machines()
         for entry in simulation.ledger.entries[-_NEWEST:]:
             if entry.writer != driver.number or entry.written.origin != peer.origin:
                 continue
@@ -68,12 +79,12 @@ class Acks(Checker):
                 if acker in entry.acked_s:
                     continue
                 entry.acked_s[acker] = simulation.world.now_s
-                other = by_peer.get(acker)
-                if other is None or other.was_restored or other.is_rogue:
+                machines = by_peer.get(acker, [])
+                if any(other.was_restored or other.is_rogue for other in machines):
                     continue
-                if not _has_stored(other, entry):
+                if machines and not any(_has_stored(other, entry) for other in machines):
                     self.violate(
-                        f"peer {other.number} is said to have stored write {entry.number}, and has not",
+                        f"peer {machines[0].number} is said to have stored write {entry.number}, and has not",
                         driver,
                     )
                     return

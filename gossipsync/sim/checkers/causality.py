@@ -8,6 +8,7 @@ write itself or of one that beats it, and nothing only where a delete beats it o
 from __future__ import annotations
 
 from gossipsync.core import Deletes, Kind, Peer
+from gossipsync.core.model.ids import peer_of
 from gossipsync.sim.checkers.base import Checker
 from gossipsync.sim.driver import Driver
 from gossipsync.sim.ledger import Entry
@@ -34,7 +35,8 @@ class Causality(Checker):
         rivals = [
             other
             for other in self.simulation.ledger.by_key[entry.bucket, entry.key]
-            if other is entry or _rank(other) > _rank(entry)
+            if other is entry
+            or _rank(other) >= _rank(entry)  # of two copies' writes a hash decides
         ]
         if replica.has(entry.key, wall_ms):
             shown = replica.read(entry.key, wall_ms)
@@ -74,4 +76,4 @@ class Causality(Checker):
 
 
 def _rank(entry: Entry) -> tuple[int, bytes]:
-    return (entry.written.hlc, entry.written.origin)
+    return (entry.written.hlc, peer_of(entry.written.origin))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from gossipsync.core import Peer
-from gossipsync.core.model.ids import PeerId
 from gossipsync.sim.checkers.base import Checker, Violate
 from gossipsync.sim.driver import Driver
 
@@ -23,8 +22,8 @@ class Durability(Checker):
 
     def __init__(self, simulation: Simulation, violate: Violate) -> None:
         super().__init__(simulation, violate)
-        self._holders: dict[int, set[PeerId]] = {}
-        """Write -> who is said to have stored it, its writer included."""
+        self._holders: dict[int, set[int]] = {}
+        """Write -> the machines that are said to have stored it and have, the writer's included; of copies with one key each by itself."""
 
     def looked(self, driver: Driver, peer: Peer) -> None:
         """Ask a writer who holds its newest writes."""
@@ -32,9 +31,15 @@ class Durability(Checker):
             if entry.writer != driver.number or entry.written.origin != peer.origin:
                 continue
             holders = self._holders.setdefault(entry.number, set())
-            holders.update(peer.acked_by(entry.written))
+            acked = set(peer.acked_by(entry.written))
+            holders.update(
+                other.number
+                for other in (self.simulation.drivers if acked else ())
+                if other.identity.peer in acked
+                and other.store.stored(entry.bucket, entry.written.origin) >= entry.written.index
+            )
             if peer.is_stored(entry.written):
-                holders.add(peer.peer_id)
+                holders.add(driver.number)
 
     changed = looked
 
@@ -43,7 +48,7 @@ class Durability(Checker):
         simulation = self.simulation
         if not simulation.is_settled:
             return
-        alive = {driver.identity.peer for driver in simulation.honest() if not driver.was_restored}
+        alive = {driver.number for driver in simulation.honest() if not driver.was_restored}
         vectors = [(driver, peer.vector()) for driver, peer in self.honest()]
         for entry in simulation.ledger.entries:
             if not alive & self._holders.get(entry.number, set()):

@@ -1,6 +1,6 @@
 """Forks stay apart: whoever signs two histories, every peer keeps to one of them, and to nothing more once it has seen both.
 
-Watched for: an honest peer's log that is reported as forked; a line that moves after its peer has reported it; and a bundle in a
+Watched for: an honest peer's log that is reported as forked, whichever copies of its store it may have come back from; a line that moves after its peer has reported it; and a bundle in a
 store that does not follow the one before by its hash. Not promised in this version: that peers which were fed different
 branches end with the same one (see SECURITY.md).
 """
@@ -56,7 +56,7 @@ class Forks(Checker):
 
     def finished(self) -> None:
         """Follow every log of every store, where somebody had a reason to fork one."""
-        if not self.simulation.observer.rogues:
+        if not (self.simulation.observer.rogues or self.simulation.has_old_lives):
             return
         for driver, peer in self.honest():
             self.changed(driver, peer)
