@@ -12,7 +12,7 @@ from gossipsync.core.model.limits import Limits
 from gossipsync.core.model.reasons import Reason
 from gossipsync.core.replication.cells import Cell
 from gossipsync.core.wire.framing import FrameReader
-from gossipsync.core.wire.messages import Message, decode_message
+from gossipsync.core.wire.messages import Compare, Equal, Message, decode_message
 from gossipsync.core.wire.reconciling import (
     Doubt,
     Dump,
@@ -74,11 +74,12 @@ def agree(world: World) -> None:
 
 
 class Wiretap:
-    """Messages of reconciliations on their way: questions of one peer, and all bytes that are not cells."""
+    """Messages on their way: how exchanges end, questions of reconciliations by one peer, and all bytes of these that are not cells."""
 
     def __init__(self, world: World, asker: Node) -> None:
         self.questions: Counter[str] = Counter()
         self.beside_bytes = self.parts_bytes = 0
+        self.compared = self.equal = 0
         readers: dict[int, FrameReader] = {}
         send = world._send
 
@@ -92,6 +93,8 @@ class Wiretap:
         world._send = tapped  # type: ignore[method-assign]
 
     def _note(self, message: Message, size: int, *, is_asker: bool) -> None:
+        self.compared += isinstance(message, Compare)
+        self.equal += isinstance(message, Equal)
         if not isinstance(message, Reconciling):
             return
         if is_asker and isinstance(message, Heads | Survey | Fetch | Dump | Doubt):
@@ -201,6 +204,28 @@ def test_two_that_differ_little_find_it_in_five_round_trips() -> None:
     assert sum(tap.questions.values()) <= 5, tap.questions
     assert tap.beside_bytes <= 64 << 10
     assert tap.parts_bytes <= 100 * 600
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_after_a_restart_an_idle_mesh_is_equal_at_once(seed: int) -> None:
+    """Though its peers take the lines of the former epoch out of their digests one after another."""
+    world = World(5, seed=seed, **SHORT)
+    world.run(5)
+    for node in world.nodes:
+        for bucket in ("b", "c", "d"):
+            node.put(node.name, bucket, bucket=bucket)
+    world.run(5)
+    tap = Wiretap(world, world.nodes[0])
+    world.crash(world.nodes[0])
+    world.run(1)
+    world.start(world.nodes[0])
+    seen = set()
+    for _ in range(300):
+        world.run(0.1)
+        seen.add(len({node.up.digest for node in world.nodes}))
+    assert 2 in seen
+    settle(world)
+    assert (tap.compared, tap.equal > 100) == (0, True)
 
 
 # -- out of touch ------------------------------------------------------------------------------------------------------

@@ -29,6 +29,8 @@ _TRIMMED_S: Final = 5.0
 """How long lines whose bundles are not whole any more are left to a reconciliation before they are asked for again."""
 _ANSWER_ROOM: Final = 4
 """Deltas that fit a link's queue when it is too full for pushes: whoever was not pushed something asks for it just then."""
+_WHOLE: Final = 1 << 64
+"""Of the sums of lines in a digest only so much counts beside those of lines that are remembered."""
 
 
 @define
@@ -155,6 +157,14 @@ class Exchanges:
             ctx.send(link, Equal(message.exchange, ctx.now.wall_ms, self._covered_sum()))
             self._equal(link, message.sum, lines.seq)
             return
+        if self._is_same_in_all(message):
+            # Lines of ended epochs have left one digest before the other: there is nothing to learn, and no base to go on from.
+            link.covered = self._covered_sum()
+            ctx.send(link, Equal(message.exchange, ctx.now.wall_ms, message.covered))
+            link.was_compared = True
+            link.goals.clear()
+            self._compared(link)
+            return
         theirs = sum(not exchange.is_mine for exchange in link.exchanges.values())
         if theirs >= ctx.config.limits.exchanges_per_link or message.exchange in link.exchanges:
             ctx.refuse(link, Reason.LIMIT, "too many exchanges at once")
@@ -162,6 +172,11 @@ class Exchanges:
         link.covered = message.covered
         link.exchanges[message.exchange] = Exchange(message.exchange, ctx.now.mono_s, False)
         ctx.send(link, self._first_step(link, message))
+
+    def _is_same_in_all(self, message: Digest) -> bool:
+        """Have both the same lines, counting those that they only remember?"""
+        mine = self._ctx.logs.lines.digest()
+        return _whole(message.sum, message.covered) == _whole(mine, self._covered_sum())
 
     def _first_step(self, link: Link, message: Digest) -> Compare:
         lines, limits = self._ctx.logs.lines, self._ctx.config.limits
@@ -348,3 +363,8 @@ class Exchanges:
             if link.is_closing:
                 return  # one forgery is proof enough: the rest is not worth a verification each
             self._ingest.accept(link, data, is_fresh=is_fresh)
+
+
+def _whole(total: bytes, covered: bytes) -> int:
+    """What stands for the lines of a digest and those of ended epochs together."""
+    return (int.from_bytes(total, "big") + int.from_bytes(covered, "big")) % _WHOLE

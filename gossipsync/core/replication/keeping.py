@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from hashlib import sha256
 from typing import Final
 
 from attrs import define
@@ -161,14 +160,13 @@ class Keeper:
         self.has_changes = True
 
     def covered_sum(self) -> bytes:
-        """What stands for all remembered lines, 8 bytes."""
+        """What stands for all remembered lines, 8 bytes: with the vector's sum the same, whichever lines have left that."""
         return (self._covered_total % (1 << 64)).to_bytes(8, "big")
 
     def _note_covered(self, log: Log) -> None:
         self._forget_sum(log.key)
-        line = log.bucket.encode() + b"\0" + log.origin + log.index.to_bytes(8, "big")
         self._per_peer[peer_of(log.origin)] += 1
-        self._covered[log.key] = value = int.from_bytes(sha256(line).digest()[:8], "big")
+        self._covered[log.key] = value = self._logs.lines.hash_of(log.line())
         self._covered_total += value
 
     def _forget_sum(self, key: LineKey) -> None:

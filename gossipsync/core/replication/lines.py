@@ -81,7 +81,7 @@ class LineTree:
         """Set a line."""
         key = line.key
         known = self._lines.get(key)
-        value = self._hash(line)
+        value = self.hash_of(line)
         if known is None:
             digest = sha256(line.bucket.encode() + b"\x00" + line.origin).digest()
             prefix = bytes((digest[0] >> 4, digest[0] & 15, digest[1] >> 4))
@@ -156,7 +156,8 @@ class LineTree:
                 return
             yield self._lines[key][0]
 
-    def _hash(self, line: Line) -> int:
+    def hash_of(self, line: Line) -> int:
+        """What a line contributes to the sums, whether it is in them or not."""
         state = self._salt.copy()
         state.update(
             line.bucket.encode() + b"\x00" + line.origin + line.index.to_bytes(8, "big") + line.head

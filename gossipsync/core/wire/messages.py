@@ -71,7 +71,10 @@ class Digest:
 
 @frozen
 class Equal:
-    """Answers a digest: we have the same lines; and what stands for mine of ended epochs."""
+    """Answers a digest: we have the same lines; and what stands for mine of ended epochs.
+
+    What stands for yours, where we have the same lines in all and only some have left one digest before the other.
+    """
 
     exchange: int
     wall_ms: int
