@@ -6,6 +6,7 @@ from attrs import evolve
 
 from gossipsync.core import Limits
 from gossipsync.sim import Options, run
+from gossipsync.sim.driver import Driver
 from gossipsync.sim.simulation import Simulation
 
 IDLE_BYTES_PER_S = 5_000
@@ -87,3 +88,52 @@ def test_an_idle_mesh_is_quiet(peers: int) -> None:
     )
     per_peer_s = sent / peers / (late.virtual_s - early.virtual_s)
     assert 0 < per_peer_s < IDLE_BYTES_PER_S
+
+
+def _links(driver: Driver) -> tuple[int, int]:
+    """To other zones, and all."""
+    assert driver.peer is not None
+    zones = {member.peer_id: member.zone for member in driver.peer.members(driver.now())}
+    links = driver.peer.gossip_info(driver.now())["links"]
+    assert isinstance(links, list)
+    return sum(zones[link["peer_id"]] != driver.config.zone for link in links), len(links)
+
+
+@pytest.mark.parametrize("sizes", [(20, 20, 20), (50, 7, 3)])
+def test_a_view_keeps_links_to_other_zones(sizes: tuple[int, ...]) -> None:
+    """Most links stay within a zone, every peer has some that leave it, and what one writes is soon everywhere."""
+    zones = [f"zone {zone}" for zone, size in enumerate(sizes) for _ in range(size)]
+    simulation = Simulation(Options(peers=60, seed=5, membership="on", push="on", interval=1.0))
+    for driver, zone in zip(simulation.drivers, zones, strict=True):
+        driver.config = evolve(driver.config, zone=zone)
+    simulation.start()
+    world = simulation.world
+    world.run_until(40.0)
+    for _ in range(5):
+        world.run_until(world.now_s + 10.0)
+        far, links = zip(*map(_links, simulation.honest()), strict=True)
+        assert min(far) >= 2
+        assert sum(far) < sum(links) / 2
+    writer = simulation.drivers[0]
+    assert writer.peer is not None
+    writer.peer.open_bucket("b", writer.now())
+    draft = writer.peer.draft("b", writer.now())
+    draft.put("k", 1)
+    writer.peer.commit_draft(draft, writer.now())
+    writer.pump()
+    world.run_until(world.now_s + 3.0)
+    for driver in simulation.honest():
+        assert driver.peer is not None
+        assert driver.peer.replicas["b"].read("k", driver.now().wall_ms) == 1
+
+
+def test_a_mesh_with_zones_is_as_determined_as_any() -> None:
+    traces = []
+    for _ in range(2):
+        simulation = Simulation(Options(peers=40, seed=6, membership="on", start="cold"))
+        for driver in simulation.drivers:
+            driver.config = evolve(driver.config, zone=f"zone {driver.number % 3}")
+        simulation.start()
+        simulation.world.run_until(30.0)
+        traces.append([_links(driver) for driver in simulation.honest()])
+    assert traces[0] == traces[1]

@@ -1,7 +1,8 @@
 """Rounds: with whom to talk now, whom to dial, and which links to drop.
 
 Partners are chosen at random among all members that may be there. Up to `full_mesh` members everybody is linked; beyond, a link
-to a partner outside the view is opened for one exchange and closed again.
+to a partner outside the view is opened for one exchange and closed again. Where there are zones, three quarters of partners and of
+the view are of our own.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ _ALONE: Final = 4
 """Lost members tried every round while there is no link at all."""
 _FORGET_EVERY: Final = 100
 """Every so many rounds the addresses that nobody names any more are forgotten."""
+_FAR_LINKS: Final = 2
+"""Links to other zones that a view has at least, beyond its size if need be: one of them may break."""
 _REACH_AT_ONCE: Final = 16
 """Dials for one write's acks, or one token, at a time: each is a TLS handshake at both ends."""
 _SURPLUS_S: Final = 2.0
@@ -200,19 +203,34 @@ class Rounds:
                 self._dial_member(peer, is_wanted=True)
 
     def _chosen(self, missing: int) -> list[PeerId]:
-        """As many members without a link as the view misses, at random."""
+        """As many members without a link as the view misses, at random; with zones most in our own, and always some in others."""
         ctx = self._ctx
-        present = ctx.members.present
+        present, zone = ctx.members.present, ctx.config.zone
         # Drawn with some to spare for those already linked: looking through all would cost as much as the mesh is large.
-        drawn = ctx.rng.sample(present, min(len(present), 2 * missing)) if missing > 0 else []
-        found = [
+        if not ctx.members.has_far(zone):
+            drawn = ctx.rng.sample(present, min(len(present), 2 * missing)) if missing > 0 else []
+            return self._unlinked(drawn)[:missing]
+        lacking = max(0, _FAR_LINKS - sum(map(self._is_far, ctx.by_peer)))
+        found = self._unlinked(ctx.members.draw_far(ctx.rng, 2 * lacking, zone))[:lacking]
+        left = missing - len(found)
+        if left > 0:
+            drawn = ctx.members.draw(ctx.rng, 2 * left, zone)
+            found += [peer for peer in self._unlinked(drawn) if peer not in found][:left]
+        return found
+
+    def _unlinked(self, peers: Iterable[PeerId]) -> list[PeerId]:
+        members = self._ctx.members
+        return [
             peer
-            for peer in drawn
-            if (member := ctx.members.find(peer)) is not None
+            for peer in peers
+            if (member := members.find(peer)) is not None
             and not member.is_linked
             and member.state == "alive"
         ]
-        return found[:missing]
+
+    def _is_far(self, peer: PeerId) -> bool:
+        member = self._ctx.members.find(peer)
+        return member is not None and member.zone != self._ctx.config.zone
 
     def reach(self, count: int, among: Iterable[Member]) -> None:
         """Have transient links opened to so many members that are alive and not linked yet."""

@@ -74,6 +74,21 @@ class Crowd:
         if not pool.peers:
             del self._zones[zone]
 
+    def has_far(self, zone: str) -> bool:
+        """Is anybody in another zone?"""
+        return len(self._zones) > (zone in self._zones)
+
+    def draw_far(self, rng: Rng, count: int, zone: str) -> list[PeerId]:
+        """Up to `count` different partners in other zones than `zone`, every zone alike."""
+        others = [name for name in self._zones if name != zone]
+        found: dict[PeerId, None] = {}
+        for _ in range(count * _TRIES if others else 0):
+            if len(found) == count:
+                break
+            pool = self._zones[others[int(rng.random() * len(others))]]
+            found[rng.sample(pool.peers, 1)[0]] = None
+        return list(found)
+
     def draw(self, rng: Rng, count: int, zone: str) -> list[PeerId]:
         """Up to `count` different partners for a peer in `zone`."""
         others = [name for name in self._zones if name != zone]

@@ -168,6 +168,14 @@ class Members:
         """Members that may be there: alive or suspect, in no order. Not to be changed."""
         return self._crowd.everybody
 
+    def has_far(self, zone: str) -> bool:
+        """May anybody be there in another zone?"""
+        return self._crowd.has_far(zone)
+
+    def draw_far(self, rng: Rng, count: int, zone: str) -> list[PeerId]:
+        """Partners in other zones: see drawing."""
+        return self._crowd.draw_far(rng, count, zone)
+
     def draw(self, rng: Rng, count: int, zone: str) -> list[PeerId]:
         """Partners for a peer in `zone`: see drawing."""
         return self._crowd.draw(rng, count, zone)
