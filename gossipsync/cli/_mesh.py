@@ -107,7 +107,7 @@ def members(invocation: Invocation, output: str, every_s: float | None) -> None:
 def gossipinfo(
     invocation: Invocation, peer: str | None, output: str, every_s: float | None
 ) -> None:
-    """Vectors, heads, heartbeats and queues.
+    """Vectors, links, this peer's own health, queues and traffic.
 
     Of all members, or of PEER alone: a name, or how a peer id starts.
     """
