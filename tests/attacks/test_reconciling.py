@@ -462,6 +462,41 @@ def test_findings_that_never_end_are_given_up_and_others_get_their_turn() -> Non
     assert victim.serves_the_honest()
 
 
+def test_ranges_and_names_without_end_are_held_within_bounds() -> None:
+    room = 500
+    victim = settled(limits=Limits(run_cells=room))
+    rogue, _ = _rogue(victim)
+    run = first_survey(victim, rogue)
+    rogue.says(Findings(run, START_MS, True, (("b", b"", b"differs!" * 4096),), ()))
+    for made in range(1, 40):
+        reconciling = victim.peer._reconciler._run
+        if reconciling is None:
+            break
+        assert len(reconciling.todo) <= room
+        assert len(reconciling.surveys) <= room
+        assert len(reconciling.asked) <= room + 5000
+        for question in rogue.hears():
+            if isinstance(question, Survey):
+                areas = [(bucket, prefix) for bucket, prefix, _ in question.areas]
+                differs = made.to_bytes(8, "big") * 16
+                sums = tuple((*area, differs) for area in areas if len(area[1]) < 4)
+                names = tuple(
+                    (*area, b"".join((made << 40 | place << 20 | n).to_bytes(8) for n in range(9)))
+                    for place, area in enumerate(areas)
+                    if len(area[1]) >= 4
+                )
+                rogue.says(Findings(run, victim.wall_ms, True, sums, names))
+            elif isinstance(question, Fetch):
+                rogue.says(Parts(run, False, ()))
+    assert victim.peer._reconciler._run is None
+    assert (
+        victim.peer._ctx.counters["reconcile-partial"]
+        + victim.peer._ctx.counters["reconcile-parked"]
+        == 1
+    )
+    assert victim.serves_the_honest()
+
+
 def test_findings_about_what_was_not_asked_are_not_looked_at() -> None:
     victim = settled()
     rogue, _ = _rogue(victim)

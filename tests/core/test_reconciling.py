@@ -228,6 +228,28 @@ def test_after_a_restart_an_idle_mesh_is_equal_at_once(seed: int) -> None:
     assert (tap.compared, tap.equal > 100) == (0, True)
 
 
+@pytest.mark.parametrize(("room", "keys"), [(20, 4000), (4500, 12_000)])
+def test_more_than_one_run_may_hold_is_taken_over_in_several(room: int, keys: int) -> None:
+    """With room for fewer ranges than differ, and for fewer cells."""
+    world = World(2, limits=Limits(trim_after_s=0.2, log_waste_bytes=1, run_cells=room))
+    world.run(3)
+    fill(world.nodes[0], range(keys))
+    settle(world)
+    world.split([world.nodes[0]], [world.nodes[1]])
+    world.break_link(*world.nodes)
+    for version in range(2):  # the first is trimmed, so that logs do not tell
+        fill(world.nodes[0], range(keys // 2), f"new {version}")
+        world.run(1)
+    world.run(2)
+    world.heal()
+    settle(world)
+    agree(world)
+    late = world.nodes[1]
+    assert late.pairs()["k1999"] == "new 1"
+    assert counted(late, "reconcile-partial") >= 1
+    assert counted(late, "reconciled") >= 1
+
+
 # -- out of touch ------------------------------------------------------------------------------------------------------
 
 

@@ -188,18 +188,23 @@ class Reconciler:
             self._ask(link, run, "survey", Survey(run.number, self._ctx.now.wall_ms, False, areas))
         elif run.missing:
             self._fetch(link, run)
-        elif run.lonely and (run.is_joining or run.is_back or run.need is Need.REPAIR):
+        elif (
+            run.lonely
+            and not run.is_partial
+            and (run.is_joining or run.is_back or run.need is Need.REPAIR)
+        ):
             self._doubt(link, run)
         else:
             self._complete(link, run)
 
     def _fetch(self, link: Link, run: Run) -> None:
         room = self._ctx.config.limits.survey_rows * 8
-        wanted = []
-        for (bucket, prefix), names in run.missing.items():
+        wanted, run.fetching = [], {}
+        for area, names in run.missing.items():
             part = sorted(names)[:room]
             room -= len(part)
-            wanted.append((bucket, prefix, b"".join(part)))
+            run.fetching[area] = set(part)
+            wanted.append((*area, b"".join(part)))
             if room <= 0:
                 break
         self._ask(link, run, "fetch", Fetch(run.number, tuple(wanted)))
@@ -305,7 +310,7 @@ class Reconciler:
             tree = self._tree(key[0]) if key[0] in ctx.replicas else CellTree(key[0], 0)
             run.came.update(name for _, cell in part.cells for name in tree.names_of(cell))
         if self._ingest.take_part(part, self._wants(link, run, part)):
-            run.useful_s = ctx.now.mono_s
+            run.useful_s, run.has_brought = ctx.now.mono_s, True
 
     def _wants(self, link: Link, run: Run, part: AdmittedPiece) -> Callable[[str, Cell], bool]:
         """Which cells of a piece are merged."""
@@ -328,15 +333,15 @@ class Reconciler:
 
     def _fetched(self, run: Run, *, is_cut: bool) -> None:
         """What we have now is missing no more; what we still lack was overwritten there, or is refused here."""
-        for area in list(run.missing):
+        for area, names in run.fetching.items():
             if is_cut:
-                held = {one.hash for one in self._found(*area)}
-                run.missing[area] -= held
-                if run.missing[area]:
-                    continue
-            elif not run.missing[area] <= run.came:
-                run.todo[area] = None
-            del run.missing[area]
+                run.missing[area] -= {one.hash for one in self._found(*area)}
+            else:
+                run.missing[area] -= names
+                if not names <= run.came and not run.is_partial:
+                    run.todo[area] = None
+            if not run.missing[area]:
+                del run.missing[area]
 
     def on_findings(self, link: Link, message: Findings) -> None:
         """Sums and hashes to compare with ours."""
@@ -357,10 +362,10 @@ class Reconciler:
             if self._was_asked(run, (bucket, prefix)):
                 self._compare_names(run, (bucket, prefix), set(hashes_in(hashes)))
         run.is_first = False
-        answered = len(message.sums) + len(message.names)
-        if len(run.asked) > self._ctx.config.limits.run_cells or (before and not answered):
+        if before and not message.sums and not message.names:
             self._give_up("reconcile-cut")
             return
+        run.shrink(self._ctx.config.limits.run_cells)
         self._go_on(link, run)
 
     def _was_asked(self, run: Run, area: Area) -> bool:
@@ -435,8 +440,10 @@ class Reconciler:
 
     def _complete(self, link: Link, run: Run) -> None:
         ctx = self._ctx
-        if not run.is_sound:
-            self._give_up("reconcile-parked")
+        if not run.is_sound or run.is_partial:
+            self._give_up("reconcile-partial" if run.is_sound else "reconcile-parked")
+            if run.is_partial and run.has_brought:
+                self._needed[link.id] = run.need  # it goes on where states differ still
             self.next_run()
             return
         self._run = None

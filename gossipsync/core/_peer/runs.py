@@ -41,6 +41,9 @@ class Run:
     asked_s: float = 0.0
     useful_s: float = 0.0
     """When it last brought anything."""
+    has_brought: bool = False
+    is_partial: bool = False
+    """Was there more to compare than one run may hold? Then it moves no line, and another goes on from what it has brought."""
     step: str = ""
     waits_for: list[LineKey] = field(factory=list)
     heads: dict[LineKey, AdmittedPiece] = field(factory=dict)
@@ -64,6 +67,21 @@ class Run:
     came: set[bytes] = field(factory=set)
     """Names of the cells that were given to us, whether we took them or not."""
     missing: dict[Area, set[bytes]] = field(factory=dict)
+    fetching: dict[Area, set[bytes]] = field(factory=dict)
+    """Of what is missing, what was asked for last."""
     lonely: dict[Area, dict[bytes, Found]] = field(factory=dict)
     """What the other did not name."""
     doubted: list[tuple[Area, Found]] = field(factory=list)
+
+    def shrink(self, room: int) -> None:
+        """Hold no more than so many ranges to ask about, and ask about none once so many cells were named.
+
+        Of ranges the oldest go: those below them came later, and lead to cells sooner.
+        """
+        for held in (self.todo, self.surveys):
+            while len(held) > room:
+                del held[next(iter(held))]
+                self.is_partial = True
+        if len(self.asked) > room and self.todo:
+            self.todo.clear()
+            self.is_partial = True

@@ -65,8 +65,9 @@ class Limits:
     """Lines of ended epochs that are remembered, told to joiners and proven to whoever lacks them: 300 bytes each. Whose are most gives way."""
     votes: int = 4096
     """Cells about which members disagree, remembered until enough of them have said so."""
-    run_cells: int = 2_000_000
-    """Cells that one reconciliation may name; beyond it is given up."""
+    run_cells: int = 131_072
+    """Cells that one reconciliation names, and ranges that it holds, beside what one message more brings: some 30 MB. Where there is
+    more, it takes what was named, and another goes on from there."""
     looks: int = 16
     """Looks at other members under way at once: each may hold `look_bytes`."""
     look_bytes: int = 64 << 20
