@@ -121,6 +121,25 @@ def test_watch_shows_what_is_there_then_changes(peer: PeerProcess) -> None:
         assert bad.stderr.splitlines()[-1].startswith("error[cursor]: ")
 
 
+def test_a_cursor_outlives_a_restart_and_no_crash(peer: PeerProcess) -> None:
+    peer.ok("put", "b", "one", "1")
+    peer.ok("put", "b", "two", "2")
+    *_, last = peer.ok("watch", "b", "--timeout", "0", "-o", "json").splitlines()
+    cursor = json.loads(last)["cursor"]
+    peer.ok("del", "b", "one")
+    assert peer.stop()[0] == 0
+    peer.start()
+    peer.ok("put", "b", "three", "3")
+    after = peer.ok("watch", "b", "--since", cursor, "--timeout", "0")
+    assert after.splitlines() == ["delete  one", "put     three 3"]
+    peer.kill()
+    peer.start()
+    refused = peer.run("watch", "b", "--since", cursor, "--timeout", "0")
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("error[cursor]: ")
+    assert "watch from the beginning" in refused.stderr
+
+
 def test_a_change_reaches_a_watcher_at_once(peer: PeerProcess) -> None:
     peer.ok("put", "b", "one", "1")
     watcher = subprocess.Popen(
