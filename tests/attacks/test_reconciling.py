@@ -204,7 +204,7 @@ def test_an_answer_to_another_question_than_the_one_asked() -> None:
 
 TOO_MUCH: dict[str, Callable[[], Message]] = {
     "heads": lambda: Heads(1, tuple(("b", n.to_bytes(40, "big")) for n in range(4097))),
-    "survey": lambda: Survey(1, START_MS, True, (("b", b"", 0),) * 4097),
+    "survey": lambda: Survey(1, START_MS, True, (("b", b""),) * 4097),
     "fetch": lambda: Fetch(1, (("b", b"", bytes(8 * 8200)),)),
     "fetch of nothing": lambda: Fetch(1, (("b", b"", b""),) * 8200),
     "doubt": lambda: Doubt(1, (("b", b"", bytes(56 * 8200)),)),
@@ -242,7 +242,7 @@ DEAR: dict[str, Callable[[], Message]] = {
     "doubts over everything": lambda: Doubt(
         1, (("b", b"", doubt_row(ORIGIN, 1, bytes(8))),) * 4000
     ),
-    "surveys over everything": lambda: Survey(1, START_MS, True, (("b", b"", 0),) * 4000),
+    "surveys over everything": lambda: Survey(1, START_MS, True, (("b", b""),) * 4000),
 }
 
 
@@ -263,7 +263,7 @@ def test_one_message_costs_little_however_it_is_asked(question: Callable[[], Mes
 def test_a_flood_of_dear_questions_ends_with_the_link() -> None:
     victim = settled(limits=Limits(messages_per_s=1000))
     rogue, _ = _rogue(victim)
-    rogue.says(*[Survey(1, START_MS, True, (("b", b"", 0),) * 4000)] * 4)
+    rogue.says(*[Survey(1, START_MS, True, (("b", b""),) * 4000)] * 4)
     assert rogue.hung_up == "rate"
     assert len(rogue.hears(Findings)) <= 2
     assert victim.serves_the_honest()
@@ -294,7 +294,7 @@ def test_a_joiner_gives_nothing_away() -> None:
     victim = Victim()
     rogue, _ = _rogue(victim)
     assert victim.peer.state == "joining"
-    rogue.says(Survey(1, START_MS, True, (("b", b"", 0),)), Dump(1, None))
+    rogue.says(Survey(1, START_MS, True, (("b", b""),)), Dump(1, None))
     findings, parts = rogue.hears()
     assert isinstance(findings, Findings)
     assert not findings.is_ready
@@ -435,12 +435,12 @@ def _endless(victim: Victim, rogue: Remote, run: int, seconds: float) -> int:
                 made += 1
                 sums = tuple(
                     (bucket, prefix, made.to_bytes(8, "big") * 16)
-                    for bucket, prefix, _ in question.areas
+                    for bucket, prefix in question.areas
                     if len(prefix) < 4
                 )
                 names = tuple(
                     (bucket, prefix, (made << 20 | n).to_bytes(8, "big"))
-                    for n, (bucket, prefix, _) in enumerate(question.areas)
+                    for n, (bucket, prefix) in enumerate(question.areas)
                     if len(prefix) == 4
                 )
                 rogue.says(Findings(run, victim.wall_ms, True, sums, names))
@@ -477,7 +477,7 @@ def test_ranges_and_names_without_end_are_held_within_bounds() -> None:
         assert len(reconciling.asked) <= room + 5000
         for question in rogue.hears():
             if isinstance(question, Survey):
-                areas = [(bucket, prefix) for bucket, prefix, _ in question.areas]
+                areas = list(question.areas)
                 differs = made.to_bytes(8, "big") * 16
                 sums = tuple((*area, differs) for area in areas if len(area[1]) < 4)
                 names = tuple(
@@ -663,7 +663,7 @@ def test_whoever_was_cut_off_gets_back_what_a_liar_withheld() -> None:
     for _ in range(6):
         for question in link.hears():
             if isinstance(question, Survey):
-                names = tuple((b, p, name) for b, p, _ in question.areas)
+                names = tuple((b, p, name) for b, p in question.areas)
                 link.says(Findings(number, victim.wall_ms, True, (), names))
             elif isinstance(question, Fetch):
                 link.says(Parts(number, False, (confirmed,)))
@@ -690,7 +690,7 @@ def _finish(rogue: Remote, run: int) -> None:
     for _ in range(20):
         for question in rogue.hears():
             if isinstance(question, Survey):
-                names = tuple((bucket, prefix, b"") for bucket, prefix, _ in question.areas)
+                names = tuple((bucket, prefix, b"") for bucket, prefix in question.areas)
                 rogue.says(Findings(run, START_MS, True, (), names))
             elif isinstance(question, Doubt):
                 rogue.says(Verdict(run, b"\x01" * 4096))
@@ -795,7 +795,7 @@ def test_a_liar_cannot_bring_back_alone_what_is_covered() -> None:
         for _ in range(6):
             for question in rogue.hears():
                 if isinstance(question, Survey):
-                    names = tuple((b, p, b"old cell") for b, p, _ in question.areas)
+                    names = tuple((b, p, b"old cell") for b, p in question.areas)
                     rogue.says(Findings(run, START_MS, True, (), names))
                 elif isinstance(question, Fetch):
                     rogue.says(Parts(run, False, (old,)))
@@ -830,7 +830,7 @@ def test_a_verdict_with_too_many_bits_or_none() -> None:
         for _ in range(5):
             for question in rogue.hears():
                 if isinstance(question, Survey):
-                    names = tuple((b, p, b"") for b, p, _ in question.areas)
+                    names = tuple((b, p, b"") for b, p in question.areas)
                     rogue.says(Findings(run, START_MS, True, (), names))
                 elif isinstance(question, Doubt):
                     rogue.says(Verdict(run, bits))

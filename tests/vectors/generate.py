@@ -235,7 +235,7 @@ MESSAGES: dict[str, messages.Message] = {
     "heads": reconciling.Heads(4, (("values", ORIGIN), ("maps", ORIGIN))),
     "heads that ask for what is covered": reconciling.Heads(4, (), b"covered!", wants_all=True),
     "survey": reconciling.Survey(
-        4, START_MS + 60_000, True, (("values", b"", 7), ("values", b"\x01\x0f", 0))
+        4, START_MS + 60_000, True, (("values", b""), ("values", b"\x01\x0f"))
     ),
     "findings": reconciling.Findings(
         4, START_MS + 60_000, True, (("values", b"\x01", b"sumsums!" * 16),),

@@ -91,7 +91,7 @@ class Answers:
         ready = self._standing.is_established
         sums: list[WireSums] = []
         names: list[WireNames] = []
-        areas = [(bucket, prefix) for bucket, prefix, _ in message.areas] if ready else []
+        areas = list(message.areas) if ready else []
         if message.is_first and ready:
             # Buckets that the asker may not know come first and are never cut: nobody could ask for them again.
             named = {bucket for bucket, _ in areas}

@@ -175,16 +175,11 @@ class Reconciler:
             self._ask(link, run, "dump", Dump(run.number, run.dumped))
         elif not run.was_surveyed:
             run.was_surveyed = run.is_first = True
-            areas = tuple(
-                (name, b"", self._tree(name).count_at(b"")) for name in self._ctx.replicas
-            )
             run.todo = {(name, b""): None for name in self._ctx.replicas}
+            areas = tuple(run.todo)
             self._ask(link, run, "survey", Survey(run.number, self._ctx.now.wall_ms, True, areas))
         elif run.todo:
-            areas = tuple(
-                (bucket, prefix, self._count(bucket, prefix))
-                for bucket, prefix in list(run.todo)[:rows]
-            )
+            areas = tuple(run.todo)[:rows]
             self._ask(link, run, "survey", Survey(run.number, self._ctx.now.wall_ms, False, areas))
         elif run.missing:
             self._fetch(link, run)
@@ -481,6 +476,3 @@ class Reconciler:
             return []
         self._tree(bucket)
         return self._ctx.replicas[bucket].found_in(prefix)
-
-    def _count(self, bucket: str, prefix: bytes) -> int:
-        return 0 if bucket not in self._ctx.replicas else self._tree(bucket).count_at(prefix)

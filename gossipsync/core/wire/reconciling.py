@@ -27,8 +27,8 @@ _DOUBT_BYTES: Final = ORIGIN_BYTES + _INDEX_BYTES + SUM_BYTES
 _MAX_PREFIX: Final = 4
 _LEVELS: Final = {SUM_BYTES * 16**levels: levels for levels in (1, 2, 3)}
 
-WireArea = tuple[str, bytes, int]
-"""(bucket, prefix, cells that the asker has there)."""
+WireArea = tuple[str, bytes]
+"""(bucket, prefix)."""
 WireSums = tuple[str, bytes, bytes]
 """(bucket, prefix, sums of the ranges one to three levels below, in order)."""
 WireNames = tuple[str, bytes, bytes]
@@ -236,8 +236,7 @@ def _heads(groups: tuple[object, ...]) -> tuple[WireHead, ...]:
 
 def _areas(groups: tuple[object, ...]) -> tuple[WireArea, ...]:
     return tuple(
-        (bucket, spanned_prefix(prefix, _MAX_PREFIX), count(cells))
-        for bucket, (prefix, cells) in ungrouped(groups, 2)
+        (bucket, spanned_prefix(prefix, _MAX_PREFIX)) for bucket, (prefix,) in ungrouped(groups, 1)
     )
 
 
