@@ -1,5 +1,7 @@
 """Joining: everything arrives, however much it is and however large what must come first."""
 
+import pytest
+
 from gossipsync.core.model.limits import Limits
 from gossipsync.core.wire.messages import Credentials, Delta, Push, Want, encode_message
 from tests.core._world import START_MS, Author, Stage, World, state_faults
@@ -88,3 +90,27 @@ def test_certificates_that_come_before_a_delta_fit_their_frames() -> None:
     assert len(set(certificates)) == len(certificates) == 300
     assert [len(delta.bundles) for delta in deltas] == [300]
     assert heard[-1] is deltas[0]
+
+
+@pytest.mark.parametrize("peers", [2, 3, 4])
+def test_peers_that_were_never_ready_join_though_none_has_whole_logs_any_more(peers: int) -> None:
+    """Each wrote alone for so long that its logs were trimmed: somebody has to begin."""
+    world = World(peers, seed=peers, limits=Limits(trim_after_s=0.2, log_waste_bytes=1))
+    world.split(*[[node] for node in world.nodes])
+    for number in range(20):
+        for node in world.nodes:
+            node.put("noise", number)
+            node.put(node.name, number)
+        world.run(0.3)
+    assert all(log.whole_from > 1 for node in world.nodes for log in node.up._ctx.logs.logs())
+    assert not any(node.up._parts.standing.is_established for node in world.nodes)
+    world.heal()
+    assert world.run_until(
+        lambda: (
+            len({node.up.digest for node in world.nodes}) == 1
+            and all(node.up.state == "ready" for node in world.nodes)
+        ),
+        60.0,
+    )
+    assert all(len(node.pairs()) == peers + 1 for node in world.nodes)
+    assert len({str(sorted(node.pairs().items())) for node in world.nodes}) == 1

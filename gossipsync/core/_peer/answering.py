@@ -225,7 +225,9 @@ class Answers:
 
     def head_of(self, log: Log) -> bytes | None:
         """The proof of how far a line goes, as far as that may be given away."""
-        index = self._commits.stored(log.key) if self._is_ours(log.origin) else log.index
+        index = log.index
+        if self._is_ours(log.origin):
+            index = min(index, self._commits.stored(log.key))  # it may have been taken back since
         piece = log.pieces.get(index)
         return None if piece is None else encode_piece(header_only(piece))
 

@@ -33,8 +33,6 @@ class Disputes:
     _standing: Standing
     joined_with: set[PeerId] = field(factory=set)
     """Members whose state a joiner has taken over, or compared with."""
-    unready: set[PeerId] = field(factory=set)
-    """Members that are joining themselves."""
     _offers: dict[_Name, dict[PeerId, bytes]] = field(factory=dict)
     _refusals: dict[_Name, dict[PeerId, bytes]] = field(factory=dict)
     _touch: Now | None = None

@@ -344,10 +344,11 @@ class Reconciler:
         if run is None:
             return
         if not message.is_ready:
-            self._disputes.unready.add(link.peer)
+            self._standing.unready.add(link.peer)
             self._give_up("reconcile-unready")
             self.next_run()
             return
+        self._standing.unready.discard(link.peer)
         before = len(run.todo)
         run.their_wall_ms = message.wall_ms
         for bucket, prefix, sums in message.sums:

@@ -111,7 +111,7 @@ class Upkeep:
         if not disputes.joined_with or self._reconciler.is_running:
             return
         for peer, link in self._ctx.by_peer.items():
-            if link.was_compared and peer not in disputes.joined_with | disputes.unready:
+            if link.was_compared and peer not in disputes.joined_with | self._standing.unready:
                 self._reconciler.need(link)
                 return
 
