@@ -26,7 +26,7 @@ PINNED_COOKIES = (
 )
 
 
-@pytest.mark.parametrize("seed", (*range(1000, 1012), *PINNED_COOKIES))
+@pytest.mark.parametrize("seed", [*range(1000, 1012), *PINNED_COOKIES])
 def test_a_swarm_of_cookies(seed: int) -> None:
     """Writes that come after tokens of other peers' are stamped above them, and all else holds."""
     swarm = Swarm(seed, has_cookies=True)
