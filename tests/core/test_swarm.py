@@ -8,6 +8,7 @@ PINNED = (
     226,  # a counter draft outlived its epoch, and its total could be in no bundle
     460,  # what expired on a full second was swept a second late
     50066,  # a line of an ended epoch left one digest and never another's
+    51029,  # of a map that had expired the newest field went from the logs first, and by these another lived on
     51040,  # all were joining, with logs that none had whole any more, and each waited for another
     261,  # a covering tombstone was stamped by a clock since set back, after its own bundle
 )

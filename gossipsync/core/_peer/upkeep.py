@@ -67,6 +67,7 @@ class Upkeep:
                 replica, ctx.now.mono_s, ctx.now.wall_ms
             ):
                 replica.forget(ctx.now.wall_ms)
+                self._keeper.clear_ended(replica, ctx.now.mono_s)
         self._keeper.end_past(ctx.now.wall_ms)
         self._keeper.trim(ctx.now.mono_s, self._stable_seq())
         self._grow_trees()

@@ -290,6 +290,13 @@ class Keeper:
                 self._prune(name, waste)
         return not any(name[0] == replica.name for name in self._late)
 
+    def clear_ended(self, replica: Replica, now_s: float) -> None:
+        """Take out at once, and so in one commit, what ended together: the newest cell alone says that the others have expired."""
+        ended, replica.ended_together = replica.ended_together, []
+        self._note_losses(replica, now_s)
+        for origin, index in ended:
+            self.settle((replica.name, origin, index))
+
     def _trim_old(self, now_s: float) -> bool:
         """The oldest waste, while it is due; True where there is more."""
         seen = 0

@@ -95,6 +95,8 @@ class Replica:
         self._live = 0
         self.losses: list[Loss] = []
         """Entries that lost since somebody last took them from here, for whoever keeps the logs."""
+        self.ended_together: list[tuple[Origin, int]] = []
+        """(origin, index) of cells of one key that were forgotten at one time: alone, some would live on."""
         self._wheel = ExpiryWheel()
         self._ends = ExpiryWheel()
         self._grace_ms = grace_ms
@@ -470,6 +472,8 @@ class Replica:
                 self._note_touched([key])
                 for cell in ended:
                     self._note_loss(cell)
+                if len(ended) > 1:
+                    self.ended_together += [(cell[ORIGIN], cell[INDEX]) for cell in ended]
             if left is not None:
                 self._note_next_end(key, left)
 
