@@ -30,7 +30,7 @@ class Store(Protocol):
 
     `append`, `put_*` and `drop_log` only buffer; `commit` makes all that was buffered before it durable, in that order and
     atomically, or raises StoreError and keeps it buffered for the next try. They may be called while a `commit` runs in another
-    thread. A log comes to be with its first piece or line, and stays until `drop_log`. Indexes are below `MAX_INDEX`.
+    thread. A log comes to be with its first piece or line, and stays until `drop_log`. Indexes are below `MAX_PLACE`.
     A call that breaks a rule raises InternalError and buffers nothing.
     """
 

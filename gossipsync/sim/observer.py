@@ -3,18 +3,20 @@
 Peers are compared by digest: equal digests, equal version vectors; from the moment on when somebody takes the lines of an ended epoch
 out of its digest, by the vectors themselves, since not all do so at once. How many there are of each is kept as peers change, so asking
 whether all are equal costs nothing. What rogues signed is left out: it is theirs to spoil. Invariant: only peers that run and
-are honest are counted.
+are honest are counted. The one thing of theirs that all must have alike is what they signed twice: see `forks_differ()`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 
 from gossipsync.core import Peer
-from gossipsync.core.model.events import Event
+from gossipsync.core.model.bundle import FROZEN
+from gossipsync.core.model.events import Event, Forked
 from gossipsync.core.model.ids import PeerId, peer_of
+from gossipsync.core.replication.cells import EXPIRES, ORIGIN, SIZE, SLOT, STAMP, Cell, cells_in
 from gossipsync.core.replication.lines import LineKey
 from gossipsync.sim.driver import Driver
 from gossipsync.sim.world import World
@@ -42,6 +44,9 @@ class Observer:
         self._has_covered = False
         """Has anybody a line that is not in its digest?"""
         self._counts: Counter[bytes] = Counter()
+        self._has_forks = False
+        self._differed_s: float | None = None
+        """When forks were last found to differ: to look again at once would cost more than the world itself."""
 
     def __len__(self) -> int:
         return len(self._digests)
@@ -69,6 +74,7 @@ class Observer:
     def happened(self, driver: Driver, event: Event) -> None:
         """A peer emitted an event."""
         self.events[type(event).__name__] += 1
+        self._has_forks |= isinstance(event, Forked)
         if not driver.is_rogue:
             for witness in self.witnesses:
                 witness(driver, event)
@@ -114,6 +120,19 @@ class Observer:
         """Do all counted peers have the same?"""
         return len(self._counts) <= 1
 
+    def forks_differ(self, *, with_entries: bool) -> bool:
+        """Is a log frozen at one peer and not at another, or by another proof, or with other entries? Looked at once a second."""
+        if not self._has_forks or self._differed_s == (second := self._world.now_s // 1):
+            return self._has_forks
+        # One moment for all, after what any clock has shown: expiries by different clocks differ rightly.
+        wall_ms = max(driver.newest_ms for driver in self._drivers.values())
+        frozen = {
+            frozenset(_frozen_in(driver, wall_ms, with_entries=with_entries))
+            for driver in self._drivers.values()
+        }
+        self._differed_s = second if len(frozen) > 1 else None
+        return len(frozen) > 1
+
     @property
     def most_equal(self) -> list[int]:
         """The largest set of peers that have the same."""
@@ -121,3 +140,23 @@ class Observer:
             return []
         most = max(self._counts.items(), key=lambda pair: (pair[1], pair[0]))[0]
         return [number for number, digest in self._digests.items() if digest == most]
+
+
+def _frozen_in(driver: Driver, wall_ms: int, *, with_entries: bool) -> Iterator[object]:
+    """What a peer has of logs that forked: their proofs, and the values of theirs that it shows."""
+    peer = driver.peer
+    assert peer is not None, "only a running peer is counted"
+    frozen = {key for key, index in peer.vector().items() if index == FROZEN}
+    if not frozen:
+        return
+    yield str(peer.gossip_info(driver.now())["forks"])
+    for name, replica in peer.replicas.items() if with_entries else ():
+        for key in replica.keys(wall_ms):
+            for cell in cells_in(replica.group(key) or {}):
+                if (name, cell[ORIGIN]) in frozen and _is_shown(cell, wall_ms):
+                    yield (name, key, cell[SLOT], cell[STAMP])
+
+
+def _is_shown(cell: Cell, wall_ms: int) -> bool:
+    expires = cell[EXPIRES]
+    return cell[SIZE] > 0 and (expires is None or expires > wall_ms)

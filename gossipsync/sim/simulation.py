@@ -206,6 +206,16 @@ class Simulation:
         return self.options.restores > 0 or self.options.clones > 0
 
     @property
+    def forks_differ(self) -> bool:
+        """Have honest peers not healed a fork alike? Who met a branch after a horizon goes by the majority: then by proofs only."""
+        return self.observer.forks_differ(with_entries=self.are_branches_young)
+
+    @property
+    def are_branches_young(self) -> bool:
+        """Does the horizon outlive this world?"""
+        return self.options.horizon > self.options.end + self.options.first_write_s
+
+    @property
     def is_settled(self) -> bool:
         """Has everything happened that was planned, and have all peers the same?"""
         return (
@@ -214,6 +224,7 @@ class Simulation:
             and self.observer.are_equal
             and self.world.now_s >= self.options.first_write_s
             and not any(map(_is_hollow, self.honest()))
+            and not self.forks_differ
         )
 
     @property

@@ -14,7 +14,7 @@ from typing import Final
 
 from attrs import Factory, define
 
-from gossipsync.core.model.bundle import MAX_INDEX
+from gossipsync.core.model.bundle import MAX_PLACE
 from gossipsync.core.model.ids import Origin
 from gossipsync.core.ports import StoredLog
 from gossipsync.errors import InternalError
@@ -86,7 +86,7 @@ class WriteBuffer:
             log = (bucket, origin)
             state = self._states.get(log)
             expected = state.last + 1 if state is not None else 1
-            if index != expected or index >= MAX_INDEX:
+            if index != expected or index >= MAX_PLACE:
                 raise _refused(
                     f"bundle {index} was appended to a log in bucket {bucket!r} that waits for bundle {expected}"
                 )
@@ -100,7 +100,7 @@ class WriteBuffer:
 
     def put_piece(self, bucket: str, origin: Origin, index: int, piece: bytes | None) -> None:
         """Raises InternalError for an index that no bundle has."""
-        if not 0 < index < MAX_INDEX:
+        if not 0 < index < MAX_PLACE:
             raise _refused(f"piece {index} was put into a log in bucket {bucket!r}")
         with self._lock:
             log = (bucket, origin)
@@ -126,7 +126,7 @@ class WriteBuffer:
         with self._lock:
             log = (bucket, origin)
             state = self._states.get(log)
-            if not (state.last if state is not None else 0) <= last < MAX_INDEX:
+            if not (state.last if state is not None else 0) <= last < MAX_PLACE:
                 raise _refused(
                     f"the line of a log in bucket {bucket!r} was put to {last}, where it was at "
                     f"{state.last if state is not None else 0}"

@@ -14,7 +14,7 @@ from struct import Struct
 from typing import Final, NamedTuple
 from zlib import crc32
 
-from gossipsync.core.model.bundle import MAX_INDEX
+from gossipsync.core.model.bundle import MAX_PLACE
 from gossipsync.core.model.ids import ORIGIN_BYTES, Origin
 from gossipsync.stores._buffer import Log
 from gossipsync.stores._faults import corrupt
@@ -35,7 +35,7 @@ Logs = dict[Log, LogRow]
 PieceRow = tuple[int, bytes]
 """(id, piece)."""
 
-MAX_LOG_ID: Final = (1 << 63) // MAX_INDEX - 1
+MAX_LOG_ID: Final = (1 << 63) // MAX_PLACE - 1
 
 _COUNT_ID: Final = 0
 _LOAD_ROWS: Final = 32
@@ -46,12 +46,12 @@ _PIECE_ID: Final = Struct(">q")
 
 def piece_id(log_id: int, index: int) -> int:
     """The key of a piece."""
-    return log_id * MAX_INDEX + index
+    return log_id * MAX_PLACE + index
 
 
 def piece_text(row_id: int) -> str:
     """A piece as people read it."""
-    log_id, index = divmod(row_id, MAX_INDEX)
+    log_id, index = divmod(row_id, MAX_PLACE)
     return f"piece {index} of log {log_id}"
 
 
@@ -135,7 +135,7 @@ def delete_log(connection: sqlite3.Connection, log_id: int) -> int:
     connection.execute("DELETE FROM logs WHERE id = ?", (log_id,))
     pieces = connection.execute(
         "DELETE FROM pieces WHERE id BETWEEN ? AND ?",
-        (piece_id(log_id, 0), piece_id(log_id, MAX_INDEX - 1)),
+        (piece_id(log_id, 0), piece_id(log_id, MAX_PLACE - 1)),
     )
     return pieces.rowcount
 

@@ -19,7 +19,7 @@ from threading import Lock
 from typing import Final
 from weakref import WeakSet
 
-from gossipsync.core.model.bundle import MAX_INDEX
+from gossipsync.core.model.bundle import MAX_PLACE
 from gossipsync.core.model.ids import NetworkId, Origin, PeerId
 from gossipsync.core.ports import StoredLog
 from gossipsync.errors import StoreCorruptError, StoreError
@@ -159,7 +159,7 @@ class SqliteStore(BufferedStore):
         row_id = -1
         while rows := self._rows_after(row_id, changes):
             for row_id, piece in rows:
-                log_id, index = divmod(row_id, MAX_INDEX)
+                log_id, index = divmod(row_id, MAX_PLACE)
                 if log_id not in names:
                     raise self._corrupt(f"{_rows.piece_text(row_id)} belongs to no log")
                 missing[log_id] -= 1

@@ -2,10 +2,12 @@
 
 import pytest
 
-from gossipsync.core.model.bundle import MAX_INDEX, parse_bundle
+from gossipsync.core.model import strict
+from gossipsync.core.model.bundle import FROZEN, MAX_INDEX, parse_bundle
 from gossipsync.core.model.events import Forked
 from gossipsync.core.model.ids import PeerId
 from gossipsync.core.model.reasons import Reason
+from gossipsync.core.wire.evidence import Contest, Evidence
 from gossipsync.core.wire.messages import Compare, Delta, Digest, Push, Want
 from tests.attacks._marks import Victim, one_entry
 from tests.core._world import START_MS, Author, World, entry, identity
@@ -13,6 +15,12 @@ from tests.core._world import START_MS, Author, World, entry, identity
 
 def rogue_author() -> Author:
     return Author("rogue", wall_ms=START_MS)
+
+
+def header_of(bundle: bytes) -> bytes:
+    """The excerpt that shows a bundle's header and nothing else."""
+    header, signature, _ = strict.decode(bundle, 2)  # type: ignore[misc]
+    return strict.encode((header, signature, b"", b"", (), b""))
 
 
 def test_bundles_that_come_in_any_order_are_applied_in_theirs() -> None:
@@ -110,11 +118,12 @@ def test_a_second_first_bundle_is_a_fork_and_freezes_the_line() -> None:
     rogue = victim.link("rogue")
     other = author.wrong(one_entry(author))
     rogue.says(Push((author.put("k", 1),)))
-    kept = victim.peer.digest
     rogue.says(Push((other,)))
+    frozen = victim.peer.digest
     rogue.says(Push((author.put("k", 2),)))
     assert victim.counted == {Reason.FORK: 2}
-    assert victim.peer.digest == kept
+    assert victim.peer.digest == frozen
+    assert victim.peer.vector()["b", author.origin] == FROZEN
     assert (victim.pairs()["own"], victim.pairs()["k"]) == (1, 1)
     forks = [event for event in victim.events if isinstance(event, Forked)]
     assert [(fork.peer, fork.index) for fork in forks] == [(identity("rogue").peer, 1)]
@@ -122,7 +131,7 @@ def test_a_second_first_bundle_is_a_fork_and_freezes_the_line() -> None:
     assert victim.serves_the_honest()
 
 
-def test_a_fork_shows_in_a_digest_and_its_proof_is_fetched_once() -> None:
+def test_a_fork_shows_in_a_digest_and_the_other_header_is_asked_for_once() -> None:
     victim, author = Victim(), rogue_author()
     feeder, relay = victim.link("rogue"), victim.link("relay")
     other = author.wrong(one_entry(author))
@@ -131,8 +140,9 @@ def test_a_fork_shows_in_a_digest_and_its_proof_is_fetched_once() -> None:
     for exchange in (1, 3):
         relay.says(Digest(exchange, bytes(16), b"", START_MS))
         relay.says(Compare(exchange, (), False, (), (line,), ()))
-    (want,) = relay.hears(Want)
-    relay.says(Delta(want.request, (other,)))
+    (contest,) = relay.hears(Contest)
+    assert contest.places == (("b", author.origin, 1),)
+    relay.says(Evidence((header_of(other),)))
     assert victim.counted == {Reason.FORK: 1}
     assert relay.hung_up is None
     assert [type(event) for event in victim.events].count(Forked) == 1
@@ -159,6 +169,7 @@ def test_a_thousand_branches_of_one_origin_are_one_fork() -> None:
     assert victim.counted == {Reason.FORK: 1000}
     assert [type(event) for event in victim.events].count(Forked) == 1
     assert len(victim.disk.rows) == 3
+    assert len([name for name in victim.disk.heads if name.startswith("fork/")]) == 1
     assert victim.pairs()["own"] == 1
     assert victim.serves_the_honest()
 
@@ -212,23 +223,24 @@ def test_a_fork_shows_whichever_branch_is_longer(held: int) -> None:
     other = parse_bundle(first).header.hash
     second = author.wrong(one_entry(author), index=2, previous=other)
     feeder.says(Push(tuple(author.put("k", number) for number in range(held))))
-    kept = victim.peer.digest
     line = ("b", author.origin, 2, parse_bundle(second).header.hash[:8], author.tick())
     for exchange in (1, 3):
         relay.says(Digest(exchange, bytes(16), b"", START_MS))
         relay.says(Compare(exchange, (), False, (), (line,), ()))
-    asked: list[int] = []
-    while wants := relay.hears(Want):
-        for want in wants:
-            numbers = [span[2] for span in want.spans]
-            relay.says(
-                Delta(want.request, tuple((first, second)[number - 1] for number in numbers))
-            )
-            asked += numbers
-    # Who holds less is handed what follows another bundle, and asks for that one; who holds more asks at once.
-    assert asked == ([2, 1] if held == 1 else [2])
+    # Who holds less is handed what follows another bundle, and asks for the header of that one; who holds more asks at once.
+    asked = []
+    while heard := relay.hears():
+        for message in heard:
+            if isinstance(message, Want):
+                asked += [("bundle", span[2]) for span in message.spans]
+                relay.says(Delta(message.request, (second,)))
+            elif isinstance(message, Contest):
+                asked += [("header", place[2]) for place in message.places]
+                relay.says(Evidence((header_of((first, second)[message.places[0][2] - 1]),)))
+    assert asked == ([("bundle", 2), ("header", 1)] if held == 1 else [("header", 2)])
     assert [type(event) for event in victim.events].count(Forked) == 1
-    assert victim.peer.digest == kept
+    frozen = victim.peer.digest
+    assert victim.peer.vector()["b", author.origin] == FROZEN
     feeder.says(Push((author.put("k", "more"),)))
-    assert victim.peer.digest == kept
+    assert victim.peer.digest == frozen
     assert relay.hung_up is None

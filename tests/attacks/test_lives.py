@@ -61,7 +61,7 @@ def test_a_clone_that_has_no_links_loses_none_of_its_writes() -> None:
     assert world.run_until(lambda: all(node.pairs() == everything for node in world.running), 120.0)
     world.run(120)
     assert warnings_of(original) == set()
-    assert not any(log.forked for log in logs_of(original.up).values())
+    assert not any(log.fork for log in logs_of(original.up).values())
 
 
 def test_the_older_clone_keeps_its_writes_over_a_restart() -> None:

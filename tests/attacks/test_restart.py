@@ -48,7 +48,7 @@ def test_a_restored_copy_forks_nothing_and_gets_its_own_past_back() -> None:
     assert_even(world)
     mine = {origin for _, origin in logs_of(node.up) if peer_of(origin) == node.up.peer_id}
     assert len(mine) == 3  # the restored copy held the first epoch, which went on meanwhile
-    assert not any(log.forked for log in logs_of(node.up).values())
+    assert not any(log.fork for log in logs_of(node.up).values())
 
 
 def test_a_copy_restored_under_a_clock_that_is_behind() -> None:
@@ -90,7 +90,7 @@ def test_two_clones_of_one_key_that_write_at_once_are_two_origins() -> None:
     world.crash(clone)  # while it lives, its newer epoch has the links
     world.run(20)
     assert counted(world.nodes[0]) == counted(world.nodes[1]) == 2020
-    assert not any(log.forked for log in logs_of(world.nodes[0].up).values())
+    assert not any(log.fork for log in logs_of(world.nodes[0].up).values())
 
 
 @pytest.mark.parametrize("seed", range(8))

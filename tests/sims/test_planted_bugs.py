@@ -9,16 +9,16 @@ from gossipsync.core import Limits
 from gossipsync.core._peer.commits import Commits
 from gossipsync.core._peer.concern import Concern
 from gossipsync.core._peer.exchange import Exchanges
-from gossipsync.core._peer.ingest import Ingest
+from gossipsync.core._peer.forks import Forks
 from gossipsync.core._peer.lives import Lives
-from gossipsync.core.model.events import Forked
+from gossipsync.core._peer.reconciling import Reconciler
 from gossipsync.core.model.hlc import HybridClock
-from gossipsync.core.model.ids import epoch_of, peer_of
 from gossipsync.core.model.reasons import SENDERS_FAULT, Reason
 from gossipsync.core.replication import cells, views
 from gossipsync.core.replication.admission import Admission
 from gossipsync.core.replication.draft import NOTHING
 from gossipsync.core.replication.fetching import Fetcher
+from gossipsync.core.replication.forks import Fork
 from gossipsync.core.replication.logs import Log, LogBook
 from gossipsync.core.replication.replica import Replica
 from gossipsync.sim import checkers, run
@@ -129,11 +129,19 @@ def relays_are_blamed(patch: pytest.MonkeyPatch) -> None:
 def forks_are_told_and_forgotten(patch: pytest.MonkeyPatch) -> None:
     """The event goes out, and the line stays open."""
 
-    def fork(self: Ingest, other: Any, key: Any) -> None:
-        index = other.header.index
-        self._ctx.emit(Forked(peer_of(key[1]), epoch_of(key[1]), key[0], index))
+    def freeze(self: LogBook, log: Log, proof: Any, cut: Any) -> None:
+        log.fork = Fork(proof, cut)
 
-    patch.setattr(Ingest, "_fork", fork)
+    patch.setattr(LogBook, "freeze", freeze)
+
+
+def proofs_stay_where_they_were_found(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Forks, "_show", lambda self, link, found: None)
+
+
+def branches_are_not_compared(patch: pytest.MonkeyPatch) -> None:
+    """All learn of the fork, and nobody asks what the others have of it."""
+    patch.setattr(Reconciler, "need", lambda self, link, need=None: None)
 
 
 def clones_go_unnoticed(patch: pytest.MonkeyPatch) -> None:
@@ -172,9 +180,9 @@ def digests_go_unread(patch: pytest.MonkeyPatch) -> None:
     """What others have more of is not asked for, from the third bundle on."""
     sound = Exchanges._note
 
-    def note(self: Exchanges, link: Any, line: Any) -> None:
-        if line[2] < 3:
-            sound(self, link, line)
+    def note(self: Exchanges, link: Any, key: Any, index: int) -> None:
+        if index < 3:
+            sound(self, link, key, index)
 
     patch.setattr(Exchanges, "_note", note)
 
@@ -203,7 +211,9 @@ PLANTED: list[tuple[type[checkers.Checker], Plant, dict[str, Any]]] = [
     (checkers.Causality, entries_get_lost, {**WRITES, "workload": "hot"}),
     (checkers.Blame, relays_are_blamed, {**ROGUES, "skew": 20_000.0, "habit": "ahead"}),
     (checkers.Forks, forks_are_told_and_forgotten, {**ROGUES, "habit": "fork"}),
-    (checkers.Forks, chains_go_unchecked, {**ROGUES, "habit": "fork"}),
+    (checkers.Forks, proofs_stay_where_they_were_found, {**ROGUES, "habit": "fork", "quiet": 4.0}),
+    (checkers.Forks, branches_are_not_compared, {**ROGUES, "habit": "fork", "quiet": 4.0}),
+    (checkers.Forks, chains_go_unchecked, {**ROGUES, "habit": "flaw"}),
     (checkers.Lives, clones_go_unnoticed, CLONES),
     (checkers.Lives, all_are_clones, WRITES),
     (checkers.Lives, all_are_restored, WRITES),

@@ -1,13 +1,16 @@
 """Every habit of rogues bites, and harms nobody but the rogue: what a run says of each, and what forks come to."""
 
 from collections import Counter
+from collections.abc import Iterator
 from itertools import combinations
 
 import pytest
 
+from gossipsync.core import Peer
 from gossipsync.core.model.reasons import Reason
 from gossipsync.core.replication.logs import Log
 from gossipsync.sim import Options, rogues, run
+from gossipsync.sim.driver import Driver
 from gossipsync.sim.simulation import Simulation
 
 WORLD = {"peers": 6, "updates": 20, "writers": 3, "workload": "poisson", "rate": 10.0}
@@ -45,6 +48,12 @@ def test_a_habit_bites_and_harms_nobody(habit: str, monkeypatch: pytest.MonkeyPa
     assert result.is_fine, (result.violations, result.options.command())
 
 
+def _honest(simulation: Simulation) -> Iterator[tuple[Driver, Peer]]:
+    for driver in simulation.honest():
+        assert driver.peer is not None
+        yield driver, driver.peer
+
+
 def _conflict(one: Log, other: Log) -> bool:
     """Is neither the beginning of the other?"""
     common = min(one.index, other.index)
@@ -52,23 +61,23 @@ def _conflict(one: Log, other: Log) -> bool:
 
 
 @pytest.mark.parametrize("push", [True, False], ids=["links kept", "a link an exchange"])
-def test_whoever_holds_another_branch_has_frozen_the_line(
+def test_whoever_heard_of_two_branches_has_frozen_the_line_by_one_proof(
     push: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where the branches are of different lengths, and each only heard of the other from third peers."""
     simulation = _world("fork", monkeypatch, peers=8, push=push)
-    simulation.world.run_until(25.0)
+    simulation.world.run_until(40.0)
     logs: dict[object, list[Log]] = {}
-    for driver in simulation.honest():
-        assert driver.peer is not None
-        for log in driver.peer._ctx.logs.logs():
-            logs.setdefault((log.bucket, log.origin), []).append(log)
-    conflicts = [
-        (one, other)
-        for held in logs.values()
-        for one, other in combinations(held, 2)
-        if _conflict(one, other)
-    ]
-    assert conflicts
-    assert all(one.forked and other.forked for one, other in conflicts)
-    assert {log.origin[:32] for pair in conflicts for log in pair} <= simulation.observer.rogues
+    for _, peer in _honest(simulation):
+        for log in peer._ctx.logs.logs():
+            logs.setdefault(log.key, []).append(log)
+    forked = [held for held in logs.values() if any(log.fork for log in held)]
+    assert forked
+    for held in forked:
+        assert len(held) == len(simulation.honest())
+        assert len({log.fork.proof.hash if log.fork else None for log in held}) == 1
+    assert not any(
+        _conflict(one, other) for held in logs.values() for one, other in combinations(held, 2)
+    )
+    assert not simulation.observer.forks_differ(with_entries=True)
+    assert {held[0].origin[:32] for held in forked} <= simulation.observer.rogues

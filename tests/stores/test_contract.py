@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from gossipsync.core.model.bundle import MAX_INDEX
+from gossipsync.core.model.bundle import MAX_PLACE
 from gossipsync.core.ports import StoredLog
 from gossipsync.errors import InternalError, StoreError
 from tests.stores.places import LOGS, ORIGINS, fill, shown
@@ -295,18 +295,18 @@ def test_restarts_with_what_is_left(place):
     assert (store.load_logs(), shown(store)) == after
 
 
-@pytest.mark.parametrize("index", [-1, 0, MAX_INDEX])
+@pytest.mark.parametrize("index", [-1, 0, MAX_PLACE])
 def test_refuses_an_index_that_no_bundle_has(place, index):
     with pytest.raises(InternalError, match=f"piece {index} "):
         place.store.put_piece("b", A, index, b"")
-    place.store.put_piece("b", A, MAX_INDEX - 1, b"last")
-    place.store.put_line("b", A, MAX_INDEX - 1, None)
+    place.store.put_piece("b", A, MAX_PLACE - 1, b"last")
+    place.store.put_line("b", A, MAX_PLACE - 1, None)
     with pytest.raises(InternalError, match="was put to"):
-        place.store.put_line("b", A, MAX_INDEX, None)
+        place.store.put_line("b", A, MAX_PLACE, None)
     with pytest.raises(InternalError, match="was appended"):
-        place.store.append("b", A, MAX_INDEX, b"")
+        place.store.append("b", A, MAX_PLACE, b"")
     place.store.commit()
-    assert [row[2:] for row in place.store.load_pieces()] == [(MAX_INDEX - 1, b"last")]
+    assert [row[2:] for row in place.store.load_pieces()] == [(MAX_PLACE - 1, b"last")]
 
 
 def test_refuses_a_note_that_is_no_small_one(place):

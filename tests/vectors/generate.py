@@ -19,11 +19,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from gossipsync.core.membership.presence import Stance, make_presence
 from gossipsync.core.membership.statements import Claim, make_statement
 from gossipsync.core.model.bucket import Announcement, BucketRules, Deletes, Kind
-from gossipsync.core.model.bundle import NO_PREVIOUS, Bundle, build_header, signed_bytes
+from gossipsync.core.model.bundle import FROZEN, NO_PREVIOUS, Bundle, build_header, signed_bytes
 from gossipsync.core.model.entry import Field, Op, encode_entry, leaf_hash, stub_of
 from gossipsync.core.model.hlc import Hlc
 from gossipsync.core.model.ids import Epoch, NetworkId, PeerId, origin_of
 from gossipsync.core.model.values import encode_value
+from gossipsync.core.replication.forks import make_fork_proof
 from gossipsync.core.replication.lines import Line, LineTree
 from gossipsync.core.replication.merkle import all_levels, merkle_root, proof_of
 from gossipsync.core.replication.tokens import line_name, write_token
@@ -39,7 +40,7 @@ from gossipsync.core.replication.pieces import (
     pruned,
     whole_piece,
 )
-from gossipsync.core.wire import liveness, looking, messages, reconciling
+from gossipsync.core.wire import evidence, liveness, looking, messages, reconciling
 from gossipsync.core.wire.messages import encode_message
 
 PATH = Path(__file__).with_name("core.json")
@@ -232,6 +233,8 @@ MESSAGES: dict[str, messages.Message] = {
     "not reached": liveness.Reached(9, False),
     "statements": liveness.Statements((b"statement",)),
     "parting": liveness.Parting(),
+    "contest": evidence.Contest((("values", ORIGIN, 2), ("maps", ORIGIN, FROZEN))),
+    "evidence": evidence.Evidence((b"proof", b"excerpt")),
     "heads": reconciling.Heads(4, (("values", ORIGIN), ("maps", ORIGIN))),
     "heads that ask for what is covered": reconciling.Heads(4, (), b"covered!", wants_all=True),
     "survey": reconciling.Survey(
@@ -299,6 +302,20 @@ def _statements() -> dict[str, object]:
     }  # fmt: skip
 
 
+def _fork() -> dict[str, object]:
+    """Two first bundles of one log."""
+    signed = []
+    for count in (1, 2):
+        header = build_header(
+            network=NETWORK, bucket="values", announcement=Announcement(BucketRules(), STAMP),
+            peer=PEER, epoch=EPOCH, index=1, previous=NO_PREVIOUS, count=count, root=bytes(32),
+            log_hlc=Hlc(STAMP + count),
+        )  # fmt: skip
+        signed.append((header, SIGNER.sign(signed_bytes(header.data))))
+    proof = make_fork_proof(signed[0], signed[1])
+    return {"bound": proof.bound, "hash": proof.hash.hex(), "data": proof.data.hex()}
+
+
 LINES = [
     Line("values", ORIGIN, 2, b"headhead", STAMP),
     Line("maps", ORIGIN, 1, b"headhead", STAMP),
@@ -355,6 +372,7 @@ def build() -> dict[str, object]:
         "excerpts": _excerpts(),
         "presence": _presence(),
         "statements": _statements(),
+        "fork": _fork(),
         "messages": {name: encode_message(message).hex() for name, message in MESSAGES.items()},
         "lines": _lines(),
         "tokens": _tokens(),

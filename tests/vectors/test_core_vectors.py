@@ -17,10 +17,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from gossipsync.core.membership.presence import is_genuine, parse_presence
 from gossipsync.core.membership.statements import is_stated, parse_statement
-from gossipsync.core.model.bundle import parse_bundle, parse_header
+from gossipsync.core.model.bundle import parse_bundle, parse_header, signed_bytes
 from gossipsync.core.model.entry import decode_entries, leaves_of
 from gossipsync.core.model.hlc import Hlc
 from gossipsync.core.model.ids import epoch_of, peer_of
+from gossipsync.core.replication.forks import parse_fork_proof
 from gossipsync.core.replication.merkle import levels_from, merkle_root
 from gossipsync.core.replication.pieces import (
     NOBODY,
@@ -135,7 +136,7 @@ def test_messages_read_as_what_they_were_made_from(name: str) -> None:
 
 def test_every_type_of_message_has_a_vector() -> None:
     types = {cbor2.loads(bytes.fromhex(payload))[0] for payload in GOLDEN["messages"].values()}
-    assert types == {*range(1, 14), *range(18, 24), *range(30, 42)}
+    assert types == {*range(1, 14), *range(18, 26), *range(30, 42)}
 
 
 @pytest.mark.parametrize("claim", GOLDEN["statements"])
@@ -149,6 +150,15 @@ def test_statements_are_genuine_and_read_as_what_they_were_made_from(claim: str)
     assert (statement.by.hex(), statement.about.hex(), statement.bound) == (
         GOLDEN["peer"], golden["about"], golden["bound"],
     )  # fmt: skip
+
+
+def test_the_fork_is_proven_by_two_genuine_headers() -> None:
+    golden = GOLDEN["fork"]
+    proof = parse_fork_proof(bytes.fromhex(golden["data"]))
+    assert (proof.bound, proof.hash.hex()) == (golden["bound"], golden["hash"])
+    assert proof.key == ("values", generate.ORIGIN)
+    for header, signature in zip(proof.headers, proof.signatures, strict=True):
+        assert Authority().verify(generate.PEER, signature, signed_bytes(header.data))
 
 
 def test_the_presence_is_genuine_and_reads_as_itself() -> None:

@@ -13,6 +13,7 @@ from attrs import define
 from gossipsync.core._peer.commits import Commits
 from gossipsync.core._peer.context import Context, Link
 from gossipsync.core._peer.standing import Standing
+from gossipsync.core.model.bundle import MAX_INDEX
 from gossipsync.core.model.entry import INLINE_VALUE_BYTES
 from gossipsync.core.model.ids import Origin, peer_of
 from gossipsync.core.model.reasons import Reason
@@ -163,7 +164,7 @@ class Answers:
             return
         verdicts: list[bool] = []
         logs, ours = self._ctx.logs, self._ctx.origin
-        room = _HASHED_AT_ONCE
+        room, oldest = _HASHED_AT_ONCE, self._ctx.oldest_open()
         for bucket, prefix, packed in message.rows:
             if not self._is_named(bucket, prefix):
                 verdicts += [False] * len(doubt_rows(packed))
@@ -179,7 +180,8 @@ class Answers:
                 one.cell[ORIGIN] != ours or one.cell[INDEX] <= stored for one in found
             )
             for origin, index, name in doubt_rows(packed):
-                is_covered = logs.index((bucket, Origin(origin))) >= index
+                log = logs.find((bucket, Origin(origin)))
+                is_covered = log is not None and log.is_covered_at(index, oldest)
                 verdicts.append(is_safe and is_covered and name not in held)
         self._ctx.send(link, Verdict(message.run, bytes(verdicts)))
 
@@ -261,6 +263,8 @@ class Answers:
                 continue
             first = start[2] + 1 if log.key == start[:2] else 1
             for index in log.indexes_from(first):
+                if index >= MAX_INDEX and bucket is None:
+                    break  # who is told all places takes their order from the numbers; the survey finds other branches
                 place = (log.bucket, log.origin, index)
                 self._keeper.settle(place)
                 piece = log.pieces.get(index)

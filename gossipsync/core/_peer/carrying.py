@@ -84,7 +84,7 @@ class Carrying:
             outcome = gate.admit_piece(data, ctx.now.wall_ms, ctx.peer_id)
             if isinstance(outcome, AdmittedPiece):
                 admitted.append(outcome)
-            elif outcome.reason is not Reason.FORK:  # of a line that forked, we keep our branch
+            elif outcome.reason is not Reason.FORK:  # another branch of a log: no fault of the file
                 raise RemoteError(_refused(author, outcome))
         return admitted
 

@@ -147,7 +147,11 @@ class Concern:
     def token(self) -> str:
         """All that this peer has seen; the newest logs, where there are more than a token holds."""
         ctx, config = self._ctx, self._ctx.config
-        heads = {(log.bucket, log.origin): (log.hlc, log.index) for log in ctx.logs.logs()}
+        heads = {
+            (log.bucket, log.origin): (log.hlc, log.index)
+            for log in ctx.logs.logs()
+            if log.fork is None
+        }
         heads |= {
             key: (last.hlc, last.index)
             for key, last in self._writing.unsealed().items()

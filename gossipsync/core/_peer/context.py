@@ -15,7 +15,7 @@ from gossipsync.core.model.capability import Capability
 from gossipsync.core.model.config import PeerConfig
 from gossipsync.core.model.effects import Effect, Emit, HangUp, Send
 from gossipsync.core.model.events import Event, MemberChanged, Refused
-from gossipsync.core.model.hlc import HybridClock
+from gossipsync.core.model.hlc import Hlc, HybridClock, hlc_at
 from gossipsync.core.model.ids import Epoch, LinkId, Origin, PeerId, epoch_of, peer_of
 from gossipsync.core.model.now import Now
 from gossipsync.core.model.reasons import SENDERS_FAULT, Reason
@@ -237,6 +237,10 @@ class Context:
         return clock.is_ahead(now.wall_ms + self.config.max_skew_ms) and clock.is_ahead(
             self.bound_ms(now)
         )
+
+    def oldest_open(self) -> Hlc:
+        """Stamps from here on are so young that whatever beat them is still remembered: a horizon back."""
+        return hlc_at(max(0, self.now.wall_ms - self.config.horizon_ms))
 
     def emit(self, event: Event) -> None:
         """Tell the application and the log."""

@@ -13,12 +13,14 @@ from typing import Final
 from attrs import define, field
 
 from gossipsync.core._peer.context import Context, Exchange, Link
+from gossipsync.core._peer.forks import Forks
 from gossipsync.core._peer.ingest import Ingest
+from gossipsync.core.model.bundle import FROZEN
 from gossipsync.core.model.ids import Origin, peer_of
 from gossipsync.core.model.reasons import Reason
 from gossipsync.core.replication.deltas import Span, build_delta
 from gossipsync.core.replication.lines import DEPTH, Line, LineKey, Range
-from gossipsync.core.wire.messages import Compare, Delta, Digest, Equal, Push, Want, WireLine
+from gossipsync.core.wire.messages import Compare, Delta, Digest, Equal, Push, Want
 
 PATIENCE: Final = 5.0
 """Gossip intervals (at least as many seconds) that an exchange may take before its link counts as dead."""
@@ -94,6 +96,7 @@ class Exchanges:
         self,
         ctx: Context,
         ingest: Ingest,
+        forks: Forks,
         stored: Callable[[LineKey], int],
         covered_sum: Callable[[], bytes],
         compared: Callable[[Link], None],
@@ -101,6 +104,7 @@ class Exchanges:
     ) -> None:
         self._ctx = ctx
         self._ingest = ingest
+        self._forks = forks
         self._stored = stored
         self._covered_sum = covered_sum
         self._compared = compared
@@ -228,9 +232,15 @@ class Exchanges:
             ctx.refuse(link, Reason.OVERSIZE, "too much in one comparison")
             return
         theirs: dict[LineKey, int] = {}
+        contested = []
         for line in (*message.lines, *message.answers):
-            theirs[line[0], Origin(line[1])] = line[2]
-            self._note(link, line)
+            key = (line[0], Origin(line[1]))
+            theirs[key] = line[2]
+            if self._forks.is_news(key, line[2], line[3]):
+                contested.append((*key, line[2]))
+            elif line[2] < FROZEN:
+                self._note(link, key, line[2])
+        self._forks.contest(link, contested)
         step = _Step(limit)
         self._answer_asked(link, message, theirs, step)
         for prefix, total, count in message.ranges:
@@ -277,17 +287,9 @@ class Exchanges:
         else:
             step.descend(lines.children(mine.prefix))
 
-    def _note(self, link: Link, line: WireLine) -> None:
-        bucket, origin, index, head, _hlc = line
-        key = (bucket, Origin(origin))
-        log = self._ctx.logs.find(key)
-        if log is not None and log.forked is not None:
-            return
-        if log is None or index > log.index:
-            if self._ctx.fetcher.note(link.id, key, index):
-                link.goals[key] = index
-        elif index > 0 and log.head_at(index) not in (None, head):
-            self._ctx.fetcher.ask_again(link.id, key, index)
+    def _note(self, link: Link, key: LineKey, index: int) -> None:
+        if self._ctx.fetcher.note(link.id, key, index):
+            link.goals[key] = index
 
     # -- pulling ---------------------------------------------------------------------------------------------
 
@@ -328,7 +330,12 @@ class Exchanges:
     def _is_whole(self, span: Span) -> bool:
         """Do we still have these bundles as they were received? What we never had is no reason to say that we have not."""
         log = self._ctx.logs.find(span.key)
-        return log is None or span.first >= log.whole_from or span.first > log.index
+        return (
+            log is None
+            or span.first >= log.whole_from
+            or span.first > log.index
+            or log.fork is not None
+        )
 
     def _sendable(self, span: Span) -> Span:
         """What is ours leaves this peer only after its commit; to whoever asks before that, we do not have it yet."""

@@ -8,18 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from gossipsync.core._peer.context import Context, Link
+from gossipsync.core._peer.forks import Forks
 from gossipsync.core._peer.lives import Lives
 from gossipsync.core.model.bucket import Announcement
-from gossipsync.core.model.bundle import Bundle
-from gossipsync.core.model.events import BucketMismatched, Forked
+from gossipsync.core.model.events import BucketMismatched
 from gossipsync.core.model.hlc import hlc_ms
-from gossipsync.core.model.ids import Origin, PeerId, epoch_of, peer_of
+from gossipsync.core.model.ids import Origin, PeerId, peer_of
 from gossipsync.core.model.reasons import Reason
 from gossipsync.core.replication.admission import Admission, Admitted, AdmittedPiece, Refusal
 from gossipsync.core.replication.cells import Cell, cell_of
 from gossipsync.core.replication.keeping import Keeper
 from gossipsync.core.replication.lines import LineKey
-from gossipsync.core.replication.pieces import HEADER, pruned
+from gossipsync.core.replication.pieces import pruned
 from gossipsync.core.replication.replica import Replica
 from gossipsync.core.wire.messages import Prune
 
@@ -41,6 +41,7 @@ class Ingest:
         admission: Admission,
         keeper: Keeper,
         lives: Lives,
+        forks: Forks,
         relay: Callable[[Link, Origin, bytes], None],
         applied: Callable[[LineKey], None],
         forgotten: Callable[[str, Origin, Iterable[tuple[str, Cell]]], None],
@@ -49,6 +50,7 @@ class Ingest:
         self._admission = admission
         self._keeper = keeper
         self._lives = lives
+        self._forks = forks
         self._relay = relay
         self._applied = applied
         self._forgotten = forgotten
@@ -125,10 +127,11 @@ class Ingest:
         count = self.join(part, wanted)
         if count:
             header = part.header
+            self._forks.came(header)
             holds = self._ctx.replicas[header.bucket].holds
             left = pruned(part.piece, header.origin, header.index, holds)
             if left is not None:
-                self._keeper.put(header, left)
+                self._keeper.put(header, left, part.place)
         return count
 
     def moved(self, key: LineKey, index: int) -> None:
@@ -185,24 +188,12 @@ class Ingest:
             ctx.fetcher.give_up(link.id, key)
             link.goals.pop(key, None)
             log = ctx.logs.find(key)
-            if reason is Reason.FORK:
-                self._fork(Bundle(header, b"", ()), key)
+            if refusal.proof is not None:
+                self._forks.take(link, refusal.proof)
             elif reason is Reason.CHAIN and log is not None and header.previous != log.head:
-                # It follows another bundle than our last: that one, which its sender must have, is the proof of a fork.
-                ctx.fetcher.ask_again(link.id, key, log.index)
+                # It follows another bundle than our last: the header of that one, if its sender shows it, proves a fork.
+                self._forks.contest(link, [(*key, log.index)])
         ctx.refuse(link, reason, refusal.detail)
-
-    def _fork(self, other: Bundle, key: LineKey) -> None:
-        """Its origin signed two bundles with one number: keep both headers as proof and take no more of the line."""
-        log = self._ctx.logs.find(key)
-        header = other.header
-        if log is None or log.forked is not None:
-            return
-        held = log.pieces.get(min(header.index, log.index))
-        if held is None:
-            return
-        log.forked = (held[HEADER], header.data)
-        self._ctx.emit(Forked(peer_of(key[1]), epoch_of(key[1]), key[0], header.index))
 
     def _prune(self, link: Link, origin: Origin, bucket: str, index: int) -> None:
         """It came twice: keep the shorter way, its origin's own link where there is one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gossipsync.core._peer.context import Context
+from gossipsync.core._peer.forks import PROOF_HEAD
 from gossipsync.core._peer.parts import Parts
 from gossipsync.core._peer.upkeep import TOUCHED_HEAD
 from gossipsync.core.model.bundle import parse_header
@@ -26,12 +27,17 @@ class Loading:
         ctx = self._ctx
         heads = ctx.store.load_heads()
         for name, value in sorted(heads.items()):
+            if name.startswith(PROOF_HEAD):
+                continue
             if name.startswith("dismissal/"):
                 self._parts.verdicts.load(value)
             else:
                 self._parts.introductions.load_head(name, value)
         if ctx.credential and (own := ctx.verifier.read_credential(ctx.credential)) is not None:
             ctx.credentials[ctx.peer_id] = (ctx.credential, own[1])
+        for name, value in sorted(heads.items()):
+            if name.startswith(PROOF_HEAD) and not self._parts.forks.load(value):
+                raise StoreCorruptError(unsound(ctx.store.place, repr(name), "no proof of a fork"))
         logs = ctx.store.load_logs()
         for bucket, origin, index, data in ctx.store.load_pieces():
             self._load_piece(logs, (bucket, origin), index, data)
@@ -53,6 +59,7 @@ class Loading:
     ) -> None:
         ctx = self._ctx
         stored = logs.get(key)
+        # Once a log is frozen, its line and each piece stand for themselves.
         is_next = stored is not None and ctx.logs.index(key) + 1 == index <= stored.last
         if is_next and data[:1] == b"\x83":
             outcome = self._parts.admission.admit(data, None)
@@ -60,7 +67,7 @@ class Loading:
                 self._parts.ingest.apply(outcome, ctx.peer_id, is_stored=True)
                 return
         else:
-            part = self._parts.admission.admit_piece(data, None, ctx.peer_id)
+            part = self._parts.admission.admit_piece(data, None, ctx.peer_id, index)
             if not isinstance(part, Refusal):
                 self._parts.ingest.join(part, lambda _key, _cell: True)
                 ctx.logs.open(key).put(index, part.piece)
@@ -73,6 +80,8 @@ class Loading:
         ctx = self._ctx
         log = ctx.logs.open(key)
         ctx.name_line(key)
+        if log.fork is not None:
+            return
         if stored.note is not None:
             self._parts.keeper.load_covered(log, stored.last, stored.note)
         elif log.index < stored.last:

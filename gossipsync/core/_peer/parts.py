@@ -13,6 +13,7 @@ from gossipsync.core._peer.cursors import Cursors
 from gossipsync.core._peer.disputes import Disputes
 from gossipsync.core._peer.early import Early
 from gossipsync.core._peer.exchange import Exchanges
+from gossipsync.core._peer.forks import Forks
 from gossipsync.core._peer.hearsay import Hearsay
 from gossipsync.core._peer.ingest import Ingest
 from gossipsync.core._peer.introductions import Introductions
@@ -23,6 +24,7 @@ from gossipsync.core._peer.probing import Probing
 from gossipsync.core._peer.reconciling import Reconciler
 from gossipsync.core._peer.report import Report
 from gossipsync.core._peer.rounds import Rounds
+from gossipsync.core._peer.runs import Need
 from gossipsync.core._peer.setback import Setback
 from gossipsync.core._peer.showing import Showing
 from gossipsync.core._peer.standing import Standing
@@ -32,7 +34,7 @@ from gossipsync.core._peer.writing import Writing
 from gossipsync.core.membership.suspicion import LocalHealth
 from gossipsync.core.model.entry import Entry
 from gossipsync.core.model.hlc import Hlc
-from gossipsync.core.model.ids import Origin
+from gossipsync.core.model.ids import LinkId, Origin
 from gossipsync.core.replication.admission import Admission
 from gossipsync.core.replication.cells import Cell
 from gossipsync.core.replication.keeping import Keeper
@@ -73,6 +75,7 @@ class Parts:
             self.lives,
             self._health,
             self.setback,
+            self.forks,
         )
 
     def _health(self) -> dict[str, int]:
@@ -98,11 +101,15 @@ class Parts:
         )
         self.commits = Commits(ctx, self.sealer, self.keeper, stored)
         self.cursors = Cursors(ctx, self.commits)
+        self.forks = Forks(
+            ctx, self.admission, self.keeper, self.commits, self._closing, self._froze
+        )
         self.ingest = Ingest(
             ctx,
             self.admission,
             self.keeper,
             self.lives,
+            self.forks,
             self.commits.relay,
             self.commits.applied,
             self._forgotten,
@@ -110,6 +117,7 @@ class Parts:
         self.exchanges = Exchanges(
             ctx,
             self.ingest,
+            self.forks,
             self.commits.stored,
             self.keeper.covered_sum,
             self._compared,
@@ -127,6 +135,7 @@ class Parts:
             self.standing,
             self.admission,
             self.ingest,
+            self.forks,
             self.keeper,
             self.commits,
             self.disputes,
@@ -157,8 +166,8 @@ class Parts:
             self.exchanges,
             self.probing,
             self.lives,
-            self.commits.greet,
-            self.upkeep.drop_link,
+            self._greet,
+            self._ended,
         )
 
     def _wrote(self, bucket: str, entries: list[Entry], stamp: Hlc) -> None:
@@ -172,6 +181,20 @@ class Parts:
 
     def _compared(self, link: Link) -> None:
         self.upkeep.compared(link)
+
+    def _closing(self) -> None:
+        self.writing.open_epoch()
+
+    def _froze(self, link: Link) -> None:
+        self.reconciler.need(link, Need.FORK)
+
+    def _greet(self, link: Link) -> None:
+        self.commits.greet(link)
+        self.forks.greet(link)
+
+    def _ended(self, link: LinkId) -> None:
+        self.forks.drop_link(link)
+        self.upkeep.drop_link(link)
 
     def _trimmed(self, link: Link) -> None:
         self.reconciler.need(link)

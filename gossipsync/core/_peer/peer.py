@@ -158,7 +158,7 @@ class Peer:
         return self._keeper.covered_sum()
 
     def vector(self) -> dict[LineKey, int]:
-        """(bucket, origin) -> last bundle whose entries are in the state, of every log, those of ended epochs included."""
+        """(bucket, origin) -> last bundle whose entries are in the state, of every log, those of ended epochs included; or FROZEN."""
         return {log.key: log.index for log in self._ctx.logs.logs() if log.index}
 
     @property

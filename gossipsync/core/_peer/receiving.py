@@ -7,6 +7,7 @@ from gossipsync.core._peer.parts import Parts as PeerParts
 from gossipsync.core.model import strict
 from gossipsync.core.model.ids import LinkId
 from gossipsync.core.model.reasons import Reason
+from gossipsync.core.wire.evidence import Contest, Evidence
 from gossipsync.core.wire.framing import FrameTooLargeError
 from gossipsync.core.wire.liveness import Parting, Ping, Pong, Reach, Reached, Statements
 from gossipsync.core.wire.looking import Look, Looking, Shown
@@ -104,6 +105,8 @@ class Receiving:
                 self._parts.introductions.receive(link, message)
             case Known() | Seek() | Page():
                 self._parts.hearsay.receive(link, message)
+            case Contest() | Evidence():
+                self._parts.forks.receive(link, message)
             case Ping() | Pong() | Reach() | Reached() | Statements() | Parting():
                 self._parts.probing.receive(link, message)
             case _:

@@ -17,13 +17,14 @@ from attrs import define, field
 from gossipsync.core._peer.commits import Commits
 from gossipsync.core._peer.context import Context, Link
 from gossipsync.core._peer.disputes import Disputes
+from gossipsync.core._peer.forks import Forks
 from gossipsync.core._peer.ingest import Ingest
-from gossipsync.core._peer.runs import Area, Need, Run
+from gossipsync.core._peer.runs import Area, Need, Needs, Run
 from gossipsync.core._peer.standing import Standing
 from gossipsync.core.model.ids import LinkId, Origin
 from gossipsync.core.model.reasons import Reason
 from gossipsync.core.replication.admission import Admission, AdmittedPiece, Refusal
-from gossipsync.core.replication.cells import DATA, INDEX, ORIGIN, Cell
+from gossipsync.core.replication.cells import DATA, INDEX, ORIGIN, STAMP, Cell
 from gossipsync.core.replication.celltree import CellTree, Found
 from gossipsync.core.replication.keeping import Keeper
 from gossipsync.core.wire.reconciling import (
@@ -58,12 +59,13 @@ class Reconciler:
     _standing: Standing
     _admission: Admission
     _ingest: Ingest
+    _forks: Forks
     _keeper: Keeper
     _commits: Commits
     _disputes: Disputes
     _compare: Callable[[Link], None]
     _run: Run | None = None
-    _needed: dict[LinkId, Need] = field(factory=dict)
+    _needs: Needs = field(factory=Needs)
     _number: int = 0
 
     @property
@@ -73,12 +75,12 @@ class Reconciler:
 
     def need(self, link: Link, need: Need = Need.FULL) -> None:
         """Ask this member, when its turn comes."""
-        self._needed[link.id] = max(need, self._needed.get(link.id, need))
+        self._needs.add(link.id, need)
         self.next_run()
 
     def drop_link(self, link: LinkId) -> None:
         """A link has ended, and its run with it."""
-        self._needed.pop(link, None)
+        self._needs.drop(link)
         if self._run is not None and self._run.link == link:
             self._give_up("reconcile-cut")
 
@@ -102,29 +104,27 @@ class Reconciler:
     def next_run(self) -> None:
         """Begin with the next member that is needed, if no run is under way."""
         ctx = self._ctx
-        while self._run is None and self._needed:
-            link_id = next(iter(self._needed))
-            need = self._needed.pop(link_id)
-            link = ctx.links.get(link_id)
+        while self._run is None and (turn := self._needs.next()) is not None:
+            link = ctx.links.get(turn[0])
             if link is None or link.is_closing:
                 continue
             self._number += 1
             self._run = run = Run(
                 self._number,
-                link_id,
-                need,
+                link.id,
+                turn[1],
                 not self._standing.is_established,
                 self._disputes.is_back,
             )
             run.useful_s = ctx.now.mono_s
-            if need is Need.FULL:
+            if run.need in {Need.FULL, Need.FORK}:
                 self._begin(link, run)
             else:
                 self._ask(link, run, "covered", self._heads(run))
 
     def _begin(self, link: Link, run: Run) -> None:
         """Ask for everything, which a probe may have shown to be needed."""
-        run.lines = self._ctx.fetcher.lines_of(link.id)
+        run.lines = [] if run.need is Need.FORK else self._ctx.fetcher.lines_of(link.id)
         run.theirs = {key: self._ctx.fetcher.index_at(link.id, key) for key in run.lines}
         self._ctx.counters["reconciliations"] += 1
         if run.need is Need.FULL:
@@ -143,10 +143,10 @@ class Reconciler:
 
     def _lacks_much(self, run: Run) -> bool:
         logs = self._ctx.logs
-        held = sum(log.index for log in logs.logs())
+        held = sum(log.index for log in logs.logs() if log.fork is None)
         theirs = sum(index - logs.index(key) for key, index in run.theirs.items())
         theirs += sum(max(0, index - logs.index(key)) for key, index in run.covered.items())
-        return run.need is not Need.REPAIR and held * _FEW_SHARE < theirs
+        return run.need not in {Need.REPAIR, Need.FORK} and held * _FEW_SHARE < theirs
 
     def _give_up(self, counter: str) -> None:
         """This run comes to nothing; the next exchange on its link may ask for another."""
@@ -155,6 +155,7 @@ class Reconciler:
         if link is not None:
             link.probed = None
         self._ctx.counters[counter] += 1
+        self._forks.pass_on(self._run.link)
         self._run = None
 
     # -- questions -------------------------------------------------------------------------------------------
@@ -183,6 +184,9 @@ class Reconciler:
             self._ask(link, run, "survey", Survey(run.number, self._ctx.now.wall_ms, False, areas))
         elif run.missing:
             self._fetch(link, run)
+        elif run.need is Need.FORK and not run.is_partial:
+            self._end(link)
+            self.next_run()
         elif (
             run.lonely
             and not run.is_partial
@@ -192,17 +196,13 @@ class Reconciler:
         else:
             self._complete(link, run)
 
+    def _end(self, link: Link) -> None:
+        self._run = None
+        self._forks.pass_on(link.id)
+
     def _fetch(self, link: Link, run: Run) -> None:
-        room = self._ctx.config.limits.survey_rows * 8
-        wanted, run.fetching = [], {}
-        for area, names in run.missing.items():
-            part = sorted(names)[:room]
-            room -= len(part)
-            run.fetching[area] = set(part)
-            wanted.append((*area, b"".join(part)))
-            if room <= 0:
-                break
-        self._ask(link, run, "fetch", Fetch(run.number, tuple(wanted)))
+        wanted = run.wanted(self._ctx.config.limits.survey_rows * 8)
+        self._ask(link, run, "fetch", Fetch(run.number, wanted))
 
     def _doubt(self, link: Link, run: Run) -> None:
         room = self._ctx.config.limits.survey_rows * 8
@@ -288,6 +288,8 @@ class Reconciler:
             if part.header is not None:
                 run.bad.add((part.header.bucket, part.header.origin))
             run.is_sound &= part.reason is not Reason.SKEW
+            if part.proof is not None:
+                self._forks.take(link, part.proof)
             ctx.refuse(link, part.reason, part.detail)
             return
         header = part.header
@@ -310,13 +312,20 @@ class Reconciler:
     def _wants(self, link: Link, run: Run, part: AdmittedPiece) -> Callable[[str, Cell], bool]:
         """Which cells of a piece are merged."""
         ctx, header = self._ctx, part.header
+        log = ctx.logs.find((header.bucket, header.origin))
+        is_frozen = log is not None and log.fork is not None
+        if run.need is Need.FORK and not is_frozen:
+            return lambda _key, _cell: False  # of other logs the lines tell, in their order
         if header.index > ctx.logs.index((header.bucket, header.origin)) or run.is_joining:
             return lambda _key, _cell: True
         replica = ctx.replicas.get(header.bucket)
+        oldest = ctx.oldest_open()
 
         def is_wanted(key: str, cell: Cell) -> bool:
             if replica is not None and replica.is_wanting(key, cell):
                 return True
+            if is_frozen and cell[STAMP] >= oldest:
+                return True  # of a branch that we have not seen; whatever it may have lost to is remembered
             if run.need is Need.REPAIR and self._disputes.offered(
                 header.bucket, key, cell, link.peer
             ):
@@ -330,7 +339,9 @@ class Reconciler:
         """What we have now is missing no more; what we still lack was overwritten there, or is refused here."""
         for area, names in run.fetching.items():
             if is_cut:
-                run.missing[area] -= {one.hash for one in self._found(*area)}
+                # What came and was refused is not asked for again.
+                held = {one.hash for one in self._found(*area)}
+                run.missing[area] -= held | run.came
             else:
                 run.missing[area] -= names
                 if not names <= run.came and not run.is_partial:
@@ -439,13 +450,13 @@ class Reconciler:
         if not run.is_sound or run.is_partial:
             self._give_up("reconcile-partial" if run.is_sound else "reconcile-parked")
             if run.is_partial and run.has_brought:
-                self._needed[link.id] = run.need  # it goes on where states differ still
+                self._needs.add(link.id, run.need)  # it goes on where states differ still
             self.next_run()
             return
-        self._run = None
+        self._end(link)
         for key, part in run.heads.items():
             log = ctx.logs.find(key)
-            is_ahead = log is None or (log.forked is None and log.index < part.header.index)
+            is_ahead = log is None or (log.fork is None and log.index < part.header.index)
             is_fit = key not in run.bad and self._admission.has_room(part.header)
             if not is_fit or not is_ahead or key[1] == ctx.origin:
                 continue
@@ -457,7 +468,7 @@ class Reconciler:
         for key, index in run.covered.items():
             # A line that another has covered need not wait for its turn here.
             log = ctx.logs.find(key)
-            is_open = log is not None and not log.is_covered and log.forked is None
+            is_open = log is not None and not log.is_covered and log.fork is None
             if log is not None and is_open and log.index == index and self._disputes.is_over(key):
                 self._keeper.cover(log)
         if run.was_surveyed:

@@ -9,11 +9,13 @@ from attrs import frozen
 
 from gossipsync.core._peer.commits import Commits
 from gossipsync.core._peer.context import Context
+from gossipsync.core._peer.forks import Forks
 from gossipsync.core._peer.introductions import Introductions
 from gossipsync.core._peer.lives import Lives
 from gossipsync.core._peer.rounds import Rounds
 from gossipsync.core._peer.setback import Setback
 from gossipsync.core._peer.standing import Standing
+from gossipsync.core.model.bundle import FROZEN
 from gossipsync.core.model.ids import Epoch, epoch_of, peer_of, peer_text
 from gossipsync.core.model.reasons import Reason, WarningCode
 
@@ -91,6 +93,7 @@ class Report:
         lives: Lives,
         health: Callable[[], dict[str, int]],
         setback: Setback,
+        forks: Forks,
     ) -> None:
         self._ctx = ctx
         self._standing = standing
@@ -100,6 +103,7 @@ class Report:
         self._lives = lives
         self._health = health
         self._setback = setback
+        self._forks = forks
 
     def status(self) -> PeerStatus:
         """Everything on one screen."""
@@ -184,7 +188,7 @@ class Report:
         found = {
             WarningCode.BEHIND: ctx.fetcher.bundles_behind() >= _BEHIND_BUNDLES,
             WarningCode.FORKED: any(
-                log.forked is not None and peer_of(log.origin) == ctx.peer_id
+                log.fork is not None and peer_of(log.origin) == ctx.peer_id
                 for log in ctx.logs.logs()
             ),
             WarningCode.CLONED: self._lives.is_cloned,
@@ -261,6 +265,18 @@ class Report:
                     "stored": self._commits.stored(line.key),
                 }
                 for line in sorted(ctx.logs.lines)
+                if line.index < FROZEN
+            ],
+            "forks": [
+                {
+                    "bucket": proof.key[0],
+                    "peer_id": peer_text(peer_of(proof.key[1])),
+                    "epoch": str(epoch_of(proof.key[1])),
+                    "index": proof.index,
+                    "valid_to": str(proof.cut(ctx.config.max_skew_ms)),
+                    "proof": proof.hash.hex(),
+                }
+                for proof in self._forks.proofs
             ],
             "links": [
                 {
@@ -291,6 +307,7 @@ class Report:
                 "looks_failed": ctx.counters["looks-failed"],
                 "looks_too_large": ctx.counters["look-limit"],
                 "shown_late": ctx.counters["look-stale"],
+                "forks_dropped": ctx.counters["forks-dropped"],
             },
             "restored_bundles": ctx.counters["restored-bundles"],
             "restamped_entries": ctx.counters["restamped"],

@@ -15,14 +15,39 @@ Area = tuple[str, bytes]
 
 
 class Need(IntEnum):
-    """Why a member is asked; a greater need includes the lesser ones."""
+    """Why a member is asked; a greater need includes the lesser ones, but for FORK, which is about forked logs alone."""
 
-    PROBE = 0
+    FORK = 0
+    """Logs have forked: what have you of branches that we have not seen?"""
+    PROBE = 1
     """What do you remember of ended epochs? Only if that is more than we do, the run goes on."""
-    REPAIR = 1
+    REPAIR = 2
     """Our states differ though our vectors are equal."""
-    FULL = 2
+    FULL = 3
     """Your logs do not give what we lack."""
+
+
+@define(eq=False)
+class Needs:
+    """Whom to ask, in turn, and why; what is about forked logs alone takes a turn of its own."""
+
+    _turns: dict[tuple[LinkId, bool], Need] = field(factory=dict)
+
+    def add(self, link: LinkId, need: Need) -> None:
+        """Ask this member, too."""
+        turn = (link, need is Need.FORK)
+        self._turns[turn] = max(need, self._turns.get(turn, need))
+
+    def drop(self, link: LinkId) -> None:
+        """Ask it for nothing."""
+        for is_fork in (False, True):
+            self._turns.pop((link, is_fork), None)
+
+    def next(self) -> tuple[LinkId, Need] | None:
+        """Whose turn it is; None where there is nobody."""
+        for turn in self._turns:
+            return turn[0], self._turns.pop(turn)
+        return None
 
 
 @define(eq=False)
@@ -85,3 +110,15 @@ class Run:
         if len(self.asked) > room and self.todo:
             self.todo.clear()
             self.is_partial = True
+
+    def wanted(self, room: int) -> tuple[tuple[str, bytes, bytes], ...]:
+        """(bucket, prefix, names) of what is missing and is fetched now, so many names at most."""
+        rows, self.fetching = [], {}
+        for area, names in self.missing.items():
+            part = sorted(names)[:room]
+            room -= len(part)
+            self.fetching[area] = set(part)
+            rows.append((*area, b"".join(part)))
+            if room <= 0:
+                break
+        return tuple(rows)

@@ -105,7 +105,7 @@ class Setback:
             for log in ctx.logs.logs()
             if peer_of(log.origin) == ctx.peer_id
             and log.hlc >= bound
-            and log.forked is None
+            and log.fork is None
             and not self._lives.is_beside(epoch_of(log.origin))
             and log.bucket in ctx.replicas
             and ctx.replicas[log.bucket].rules.kind is not Kind.COUNTER

@@ -124,7 +124,7 @@ class Upkeep:
         stable_seq = self._stable_seq()
         for key in self._lines[-_LOOKED_AT:]:
             log = ctx.logs.find(key)
-            if log is None or log.forked is not None or key[1] == ctx.origin or not log.index:
+            if log is None or log.fork is not None or key[1] == ctx.origin or not log.index:
                 continue
             is_over = self._disputes.is_over(key)
             if log.is_covered and not is_over:

@@ -206,7 +206,10 @@ class Writing:
         return self._last
 
     def open_epoch(self) -> None:
-        """Our clock was set back: nobody would accept what we stamp. Go on in a new epoch, after what others would accept."""
+        """Nobody would accept what we write in this one: our clock was set back, or others hold another history of it.
+
+        Go on in a new epoch, after what others would accept.
+        """
         ctx = self._ctx
         self._commits.seal(everything=True)
         epoch = max(

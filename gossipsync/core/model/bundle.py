@@ -24,8 +24,12 @@ from gossipsync.core.model.hlc import Hlc
 from gossipsync.core.model.ids import Epoch, NetworkId, Origin, PeerId, origin_of
 
 FORMAT: Final = 1
-MAX_INDEX: Final = 1 << 40
-"""Indexes are below it: 35 years of 1,000 bundles a second, and 5 bytes in a store's keys."""
+MAX_INDEX: Final = 1 << 39
+"""Indexes are below it: 17 years of 1,000 bundles a second."""
+MAX_PLACE: Final = 1 << 40
+"""Places in a log are below it, 5 bytes in a store's keys: from MAX_INDEX on those of bundles whose number another branch has."""
+FROZEN: Final = MAX_PLACE
+"""The index of a line that has forked: beyond all others, so that whoever knows of the fork is ahead."""
 NO_PREVIOUS: Final = bytes(32)
 _DOMAIN: Final = b"gossipsync bundle v1"
 

@@ -63,6 +63,12 @@ class Limits:
     """Own entries written before the first exchange after a start that are stamped anew if our own forgotten past beats them."""
     covered_lines: int = 4096
     """Lines of ended epochs that are remembered, told to joiners and proven to whoever lacks them: 300 bytes each. Whose are most gives way."""
+    proofs: int = 1024
+    """Logs that are frozen by a proof that their origin has signed two histories, about 1 kB each."""
+    proofs_per_peer: int = 64
+    """Of these, logs of one peer's epochs, so that one rogue cannot use up `proofs`."""
+    proof_bytes: int = 2560
+    """One such proof: two headers with the longest of names."""
     votes: int = 4096
     """Cells about which members disagree, remembered until enough of them have said so."""
     run_cells: int = 131_072

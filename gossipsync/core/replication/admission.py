@@ -13,7 +13,14 @@ from typing import Final
 from attrs import frozen
 
 from gossipsync.core.model import strict
-from gossipsync.core.model.bundle import NO_PREVIOUS, Bundle, Header, parse_bundle, signed_bytes
+from gossipsync.core.model.bundle import (
+    NO_PREVIOUS,
+    Bundle,
+    Header,
+    parse_bundle,
+    parse_header,
+    signed_bytes,
+)
 from gossipsync.core.model.capability import Capability
 from gossipsync.core.model.entry import Entry, decode_entries, leaves_of
 from gossipsync.core.model.hlc import hlc_at, hlc_ms
@@ -22,9 +29,12 @@ from gossipsync.core.model.limits import Limits
 from gossipsync.core.model.reasons import Reason
 from gossipsync.core.ports import Verifier
 from gossipsync.core.replication.cells import SLOT, STAMP, Cell, cell_of
+from gossipsync.core.replication.forks import ForkProof, make_fork_proof
 from gossipsync.core.replication.logs import Log, LogBook
 from gossipsync.core.replication.merkle import merkle_root
 from gossipsync.core.replication.pieces import (
+    HEADER,
+    SIGNATURE,
     Piece,
     cells_of,
     is_proven,
@@ -59,6 +69,8 @@ class AdmittedPiece:
     signature: bytes
     piece: Piece
     cells: list[tuple[str, Cell]]
+    place: int
+    """Where it belongs in its log: its number, but where another branch has that."""
 
 
 @frozen
@@ -68,6 +80,8 @@ class Refusal:
     reason: Reason
     detail: str
     header: Header | None = None
+    proof: ForkProof | None = None
+    """Where it is genuine, and shows together with what is held that its origin has signed two histories."""
 
 
 class Admission:
@@ -102,7 +116,7 @@ class Admission:
         refused = self._check_rights(header, is_stored=wall_ms is None)
         refused = refused or self._check_place(header) or self._check_proof(bundle, wall_ms)
         if refused is not None:
-            return Refusal(*refused, header)
+            return self._refusal(refused, header, bundle.signature)
         try:
             entries, root = (_read_small if is_small else _read)(bundle.entries)
         except strict.MalformedError as error:
@@ -111,29 +125,33 @@ class Admission:
         return Admitted(bundle, entries, data) if refused is None else Refusal(*refused, header)
 
     def admit_piece(
-        self, data: bytes, wall_ms: int | None, sender: PeerId
+        self, data: bytes, wall_ms: int | None, sender: PeerId, place: int | None = None
     ) -> AdmittedPiece | Refusal:
-        """Verify a bundle, or an excerpt of one, by itself: genuine, whatever is held of its log. `wall_ms` as in admit()."""
+        """Verify a bundle, or an excerpt of one, by itself: genuine, whatever is held of its log. `wall_ms` as in admit().
+
+        `place`: where our own store had it.
+        """
         if len(data) > self._limits.bundle_bytes:
             return Refusal(Reason.OVERSIZE, f"{len(data):,} bytes")
         try:
             parsed = parse_piece(data)
             header = parsed.header
             refused = self._check_rights(header, is_stored=wall_ms is None)
-            refused = refused or self._check_room(header) or self._check_branch(header)
+            refused = refused or self._check_room(header)
             refused = refused or self._check_signature(header, parsed.signature)
-            refused = refused or self._check_time(header, wall_ms)
+            refused = refused or self._check_branch(header) or self._check_time(header, wall_ms)
             if refused is not None:
-                return Refusal(*refused, header)
+                return self._refusal(refused, header, parsed.signature)
+            log = self._logs.find((header.bucket, header.origin))
+            if place is None:
+                place = header.index if log is None else log.place_of(header)
             if isinstance(parsed, Bundle):
                 entries = decode_entries(parsed.entries)
-                cells = [
-                    (entry.key, cell_of(entry, header.origin, header.index)) for entry in entries
-                ]
+                cells = [(entry.key, cell_of(entry, header.origin, place)) for entry in entries]
                 is_genuine = merkle_root(leaves_of(entries)) == header.root
                 piece: Piece = whole_piece(parsed, sender)
             else:
-                cells = cells_of(parsed)
+                cells = cells_of(parsed, place)
                 is_genuine = is_proven(parsed, cells)
                 piece = parsed.piece(sender)
         except strict.MalformedError as error:
@@ -144,13 +162,34 @@ class Admission:
             slot = cell[SLOT]
             if cell[STAMP] > header.log_hlc or (type(slot) is bytes and slot != header.origin):
                 return Refusal(Reason.MALFORMED, _MISPLACED, header)
-        return AdmittedPiece(header, parsed.signature, piece, cells)
+        if log is not None and log.fork is not None:
+            cut = log.fork.cut
+            cells = [(key, cell) for key, cell in cells if cell[STAMP] <= cut]
+        return AdmittedPiece(header, parsed.signature, piece, cells, place)
+
+    def admit_proof(self, proof: ForkProof, *, is_stored: bool = False) -> Refusal | None:
+        """Verify that one origin of this network has signed both headers; None where it has."""
+        header = proof.headers[0]
+        refused = self._check_room(header)
+        for header, signature in zip(proof.headers, proof.signatures, strict=True):
+            refused = refused or self._check_rights(header, is_stored=is_stored)
+            refused = refused or self._check_signature(header, signature)
+        return None if refused is None else Refusal(*refused, header)
+
+    def _refusal(self, why: tuple[Reason, str], header: Header, signature: bytes) -> Refusal:
+        """With the proof, where the header has been verified and another one is held under its number."""
+        log = self._logs.find((header.bucket, header.origin))
+        held = None if log is None else log.pieces.get(header.index)
+        if why[0] is not Reason.FORK or log is None or log.fork is not None or held is None:
+            return Refusal(*why, header)
+        other = (parse_header(held[HEADER]), held[SIGNATURE])
+        return Refusal(*why, header, make_fork_proof((header, signature), other))
 
     def _check_branch(self, header: Header) -> tuple[Reason, str] | None:
-        """Of a line that forked, only the branch that was taken counts."""
+        """One number, one bundle: but for branches of a log that is frozen."""
         log = self._logs.find((header.bucket, header.origin))
         held = None if log is None else log.header_bytes(header.index)
-        if held not in (None, header.data):
+        if log is not None and log.fork is None and held not in (None, header.data):
             return Reason.FORK, f"another bundle {header.index} than the one held"
         return None
 
@@ -176,6 +215,9 @@ class Admission:
             full = self._check_room(header)
             gap = None if header.index == 1 else (Reason.GAP, f"bundle {header.index} before 1")
             return full or gap
+        if log.fork is not None:
+            is_held = log.header_bytes(header.index) == header.data
+            return (Reason.HELD, "") if is_held else (Reason.FORK, "its log has forked")
         if header.index > log.index + 1:
             return Reason.GAP, f"bundle {header.index} after {log.index}"
         if header.index <= log.index:
@@ -218,7 +260,7 @@ class Admission:
         if (refused := self._check_signature(header, bundle.signature)) is not None:
             return refused
         log = self._logs.find((header.bucket, header.origin))
-        if log is not None and (log.forked is not None or header.index <= log.index):
+        if log is not None and header.index <= log.index:
             return Reason.FORK, f"another bundle {header.index} than the one held"
         if (refused := self._check_chain(header, log)) is not None:
             return refused

@@ -55,7 +55,7 @@ def _in_order(logs: LogBook, spans: Sequence[Span], ordering: str) -> Iterator[t
     runs = [
         (log, span.first, min(span.last, log.index))
         for span in spans
-        if (log := logs.find(span.key)) is not None
+        if (log := logs.find(span.key)) is not None and log.fork is None
     ]
     runs = [run for run in runs if 1 <= run[1] <= run[2]]
     if ordering == "precise":

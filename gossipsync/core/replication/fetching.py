@@ -58,7 +58,6 @@ class Fetcher:
         self._requests: dict[int, _Request] = {}
         self._next_request = 1
         self._early: dict[LineKey, dict[int, tuple[LinkId, bytes]]] = {}
-        self._doubted: dict[tuple[LinkId, LineKey, int], bool] = {}
         self._budgets: dict[LinkId, Budget] = {}
         self._first_bytes = limits.delta_first_bytes
         """What is asked for first over a new link: less after one that ended owing us an answer."""
@@ -125,9 +124,6 @@ class Fetcher:
         self._requests = {
             number: request for number, request in self._requests.items() if request.link != link
         }
-        self._doubted = {
-            doubt: was_asked for doubt, was_asked in self._doubted.items() if doubt[0] != link
-        }
         self._drop_early_of(link)
 
     def moved(self, key: LineKey) -> None:
@@ -139,13 +135,6 @@ class Fetcher:
         index = self._logs.index(key)
         for link in [link for link, have in behind.have.items() if have <= index]:
             self._unclaim(link, key)
-
-    def ask_again(self, link: LinkId, key: LineKey, index: int) -> None:
-        """A member's head differs from ours at the same number: ask for its bundle once, as proof that the line forked."""
-        if (link, key, index) not in self._doubted and len(
-            self._doubted
-        ) < self._limits.wanted_lines:
-            self._doubted[link, key, index] = False
 
     def postpone(self, key: LineKey, until_s: float) -> None:
         """Ask for nothing of this line before a moment; it is not an error to be early."""
@@ -260,7 +249,7 @@ class Fetcher:
 
     def plan(self, now_s: float) -> list[tuple[LinkId, int, list[Span]]]:
         """What to ask of whom now: (link, request number, spans)."""
-        if not self._behind and not self._doubted:
+        if not self._behind:
             return []
         busy: dict[LinkId, int] = {}
         taken: dict[LineKey, list[Span]] = {}
@@ -283,10 +272,6 @@ class Fetcher:
                 continue
             for link, span in self._spans_for(key, behind, taken.get(key, []), busy, asked):
                 asked.setdefault(link, []).append(span)
-        for (link, key, index), was_asked in self._doubted.items():
-            if not was_asked:
-                asked.setdefault(link, []).append(Span(*key, index, index))
-                self._doubted[link, key, index] = True
         plan = []
         for link, spans in asked.items():
             number = self._next_request

@@ -13,19 +13,23 @@ from typing import Final
 
 from attrs import define
 
-from gossipsync.core.model.bundle import Bundle, Header
-from gossipsync.core.model.hlc import hlc_at
+from gossipsync.core.model.bundle import Bundle, Header, parse_header
+from gossipsync.core.model.hlc import Hlc, hlc_at
 from gossipsync.core.model.ids import PeerId, peer_of
 from gossipsync.core.model.limits import Limits
 from gossipsync.core.ports import Store
-from gossipsync.core.replication.cells import Cell
+from gossipsync.core.replication.cells import STAMP, Cell
+from gossipsync.core.replication.forks import ForkProof
 from gossipsync.core.replication.lines import LineKey
 from gossipsync.core.replication.logs import Log, LogBook
 from gossipsync.core.replication.past import Kept, Name, Past, age_of
 from gossipsync.core.replication.pieces import (
+    HEADER,
     ROWS,
     Piece,
     as_excerpt,
+    cells_in_piece,
+    chosen,
     encode_piece,
     header_only,
     joined,
@@ -108,14 +112,32 @@ class Keeper:
         self._drop_bare(log, header.index - 1)
         return log
 
-    def put(self, header: Header, piece: Piece) -> None:
+    def put(self, header: Header, piece: Piece, place: int) -> None:
         """Take in a piece that came by itself, verified and applied; more of its bundle may be here already."""
         log = self._logs.open((header.bucket, header.origin))
-        held = log.pieces.get(header.index)
-        whole = piece if held is None else joined(held, piece, header.origin, header.index)
+        held = log.pieces.get(place)
+        whole = piece if held is None else joined(held, piece, header.origin, place)
         if whole is not held:
-            log.put(header.index, whole)
-            self._write(log, header.index)
+            log.put(place, whole)
+            self._write(log, place)
+
+    def freeze(self, log: Log, proof: ForkProof, cut: Hlc) -> list[tuple[str, Cell]]:
+        """Its origin has signed two histories: what it wrote after the cut is gone from the log, and has to leave the state."""
+        before = log.index
+        self._forget_sum(log.key)
+        self._logs.freeze(log, proof, cut)
+        self._drop_bare(log, before)
+        late: list[tuple[str, Cell]] = []
+        for place, piece in list(log.pieces.items()):
+            if parse_header(piece[HEADER]).log_hlc <= cut:
+                continue
+            cells = cells_in_piece(piece, log.origin, place)
+            late += [named for named in cells if named[1][STAMP] > cut]
+            left = chosen(piece, log.origin, place, lambda _key, cell: cell[STAMP] <= cut)
+            if left is not piece:
+                log.put(place, left)
+                self._write(log, place)
+        return late
 
     def raise_to(self, header: Header, signature: bytes, sender: PeerId) -> Log:
         """Move a line to a proven header, whose entries and all before are in our state."""

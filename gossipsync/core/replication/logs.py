@@ -14,9 +14,17 @@ from typing import Final
 
 from attrs import define, field
 
-from gossipsync.core.model.bundle import NO_PREVIOUS, Bundle, Header, parse_header
+from gossipsync.core.model.bundle import (
+    FROZEN,
+    MAX_INDEX,
+    NO_PREVIOUS,
+    Bundle,
+    Header,
+    parse_header,
+)
 from gossipsync.core.model.hlc import ZERO, Hlc
 from gossipsync.core.model.ids import Epoch, NetworkId, Origin, PeerId, epoch_of
+from gossipsync.core.replication.forks import Fork, ForkProof
 from gossipsync.core.replication.lines import HEAD_BYTES, Line, LineKey, LineTree
 from gossipsync.core.replication.pieces import (
     HEADER,
@@ -42,7 +50,8 @@ class Log:
     bucket: str
     origin: Origin
     pieces: dict[int, Piece] = field(factory=dict)
-    """By number; of the last bundle at least the header is kept, as the line's proof."""
+    """By place, which is a bundle's number but where another branch of a frozen log has that; of the last bundle at least the
+    header is kept, as the line's proof, unless the log is frozen."""
     index: int = 0
     """The line: number of the last bundle whose entries are in our state; 0 before the first."""
     whole_from: int = 1
@@ -50,8 +59,8 @@ class Log:
     """Hash of the last header."""
     hlc: Hlc = ZERO
     """Log HLC of the last header."""
-    forked: tuple[bytes, bytes] | None = None
-    """Two headers with one number: nothing is appended any more."""
+    fork: Fork | None = None
+    """Two headers with one number were found: nothing is appended any more, and the line is the proof of that."""
     is_covered: bool = False
     """Has its epoch ended, so that the line has left the digest?"""
 
@@ -99,14 +108,40 @@ class Log:
         else:
             yield from (index for index in range(first, last + 1) if index in self.pieces)
 
+    def place_of(self, header: Header) -> int:
+        """Where what is kept of a bundle belongs: at its number, or elsewhere where another branch has that."""
+        if self.fork is None or self.header_bytes(header.index) in (None, header.data):
+            return header.index
+        return self.fork.places.get(header.hash, self.fork.next_place)
+
+    def is_covered_at(self, index: int, oldest: Hlc) -> bool:
+        """Must what this log wrote at a number have lost where it is not in the state?
+
+        Of a frozen log one may not have seen another branch; but what is older than a horizon had time to come.
+        """
+        return index <= self.index if self.fork is None else self.fork.cut < oldest
+
     def put(self, index: int, piece: Piece | None) -> None:
         """Keep another piece of a bundle than before, or nothing of it."""
+        if self.fork is not None and index >= MAX_INDEX:
+            self._put_branch(self.fork, index, piece)
         if piece is None:
             self.pieces.pop(index, None)
         else:
             self.pieces[index] = piece
         if index <= self.index:
             self.whole_from = max(self.whole_from, index + 1)
+
+    def _put_branch(self, fork: Fork, place: int, piece: Piece | None) -> None:
+        named = piece or self.pieces.get(place)
+        if named is None:
+            return
+        name = sha256(named[HEADER]).digest()
+        if piece is None:
+            fork.places.pop(name, None)
+        else:
+            fork.places[name] = place
+            fork.next_place = max(fork.next_place, place + 1)
 
 
 @lru_cache(maxsize=_REMEMBERED)
@@ -189,6 +224,16 @@ class LogBook:
         log.pieces = {index: piece for index, piece in log.pieces.items() if index <= last}
         self._move(log, parse_header(log.pieces[last][HEADER]))
         self.settle(log)
+
+    def freeze(self, log: Log, proof: ForkProof, cut: Hlc) -> None:
+        """Its origin has signed two histories: the line is the proof of that from now on."""
+        if log.fork is None:
+            log.fork = Fork(proof, cut)
+        log.fork.proof, log.fork.cut = proof, cut
+        log.index, log.head, log.hlc = FROZEN, proof.hash, cut
+        log.whole_from = FROZEN + 1
+        log.is_covered = False
+        self.lines.update(log.line())
 
     def cover(self, log: Log) -> None:
         """Its epoch has ended: the line leaves the vector, and its last number is remembered."""

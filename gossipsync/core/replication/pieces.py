@@ -40,6 +40,7 @@ Piece = Whole | Part
 NOBODY: Final = PeerId(bytes(32))
 """The sender of a piece that goes on at once."""
 HEADER: Final = 0
+SIGNATURE: Final = 1
 SENDER: Final = 2
 ROWS: Final = 3
 
@@ -111,10 +112,11 @@ def parse_piece(data: bytes) -> Bundle | Excerpt:
     return Excerpt(parsed, signature, positions, frozenset(stubs), rows, proof)
 
 
-def cells_of(excerpt: Excerpt) -> list[tuple[str, Cell]]:
-    """(key, cell) of every row; stubs come as shadows. Raises strict.MalformedError."""
+def cells_of(excerpt: Excerpt, place: int | None = None) -> list[tuple[str, Cell]]:
+    """(key, cell) of every row, as kept at its number or another place; stubs come as shadows. Raises strict.MalformedError."""
     stubs = [at in excerpt.stubs for at in excerpt.positions]
-    return _cells(excerpt.rows, stubs, excerpt.header.origin, excerpt.header.index)
+    header = excerpt.header
+    return _cells(excerpt.rows, stubs, header.origin, header.index if place is None else place)
 
 
 def is_proven(excerpt: Excerpt, cells: Sequence[tuple[str, Cell]]) -> bool:

@@ -12,6 +12,13 @@ from typing import Final
 from attrs import frozen
 
 from gossipsync.core.model import strict
+from gossipsync.core.wire.evidence import (
+    Contest,
+    Contesting,
+    Evidence,
+    contesting_parts,
+    read_contesting,
+)
 from gossipsync.core.wire.liveness import (
     Liveness,
     Parting,
@@ -198,6 +205,7 @@ Message = (
     | Seek
     | Page
     | Liveness
+    | Contesting
     | Reconciling
     | Looking
 )
@@ -233,15 +241,15 @@ def _parts(message: Message) -> tuple[object, ...]:
             return (10, certificates)
         case Ping() | Pong() | Reach() | Reached() | Statements() | Parting():
             return liveness_parts(message)
-        case Known() | Seek() | Page():
-            return _presence_parts(message)
+        case Known() | Seek() | Page() | Contest() | Evidence():
+            return _spread_parts(message)
         case Look() | Shown():
             return looking_parts(message)
         case _:
             return reconciling_parts(message)
 
 
-def _presence_parts(message: Known | Seek | Page) -> tuple[object, ...]:
+def _spread_parts(message: Known | Seek | Page | Contesting) -> tuple[object, ...]:
     match message:
         case Known(members, is_answer, known):
             return (11, members, is_answer, b"".join(known))
@@ -249,6 +257,8 @@ def _presence_parts(message: Known | Seek | Page) -> tuple[object, ...]:
             return (12, b"".join(key + bytes((flag,)) for key, flag in sought), after)
         case Page(data):
             return (13, data)
+        case _:
+            return contesting_parts(message)
 
 
 def decode_message(payload: bytes) -> Message:
@@ -404,6 +414,7 @@ _READERS: Final[dict[object, Callable[[_Parts], Message | None]]] = {
     12: _seek,
     13: _page,
     **dict.fromkeys(range(18, 24), read_liveness),
+    **dict.fromkeys((24, 25), read_contesting),
     **dict.fromkeys(range(30, 40), parse_reconciling),
     40: parse_looking,
     41: parse_looking,
