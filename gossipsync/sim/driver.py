@@ -252,11 +252,11 @@ class Driver:
         """What a rogue sends to a host in place of a frame."""
         return [data] if self.rogue is None else self.rogue.alter(data, self, target)
 
-    def _woken(self, run: int) -> None:
-        """The deadline, or what was the deadline when this was scheduled."""
-        if self._later(self._woken, run):
+    def _woken(self, run: int, armed_s: float) -> None:
+        """The deadline, unless an earlier one has taken its place since this was scheduled."""
+        if self._later(self._woken, run, armed_s):
             return
-        if self.peer is None or run != self.run:
+        if self.peer is None or run != self.run or armed_s != self._armed_s:
             return
         self._armed_s = float("inf")
         due = self.peer.next_deadline()
@@ -347,4 +347,4 @@ class Driver:
         due = self.peer.next_deadline()
         if due is not None and due < self._armed_s:
             self._armed_s = max(due, self.world.now_s)
-            self.world.at(self._armed_s, self._woken, self.run)
+            self.world.at(self._armed_s, self._woken, self.run, self._armed_s)
