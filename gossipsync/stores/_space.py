@@ -2,7 +2,8 @@
 
 Two ways, since pages that are half empty are not free pages. Within a commit: where more than a quarter of the pages is free,
 up to `_PAGES_A_COMMIT` of them are filled from the end of the file, until none is left. After a commit: once as many pieces have
-gone as are left, a file whose content is small is written anew, whole (VACUUM), which packs its pages.
+gone as are left, or more pages are free than are not, a file whose content is small is written anew, whole (VACUUM), which packs
+its pages; nothing says that there will be another commit.
 """
 
 from __future__ import annotations
@@ -40,10 +41,12 @@ class Space:
 
     def committed(self, connection: sqlite3.Connection, left: int) -> None:
         """Between transactions, with `left` pieces in the file. Raises sqlite3.Error, having changed nothing."""
-        if self._gone < max(_GONE_AT_LEAST, left):
+        has_many_gone = self._gone >= max(_GONE_AT_LEAST, left)
+        if not has_many_gone and not self._is_shrinking:
             return
         free, pages = _pages(connection)
-        if pages - free > _REWRITTEN_PAGES:
+        is_mostly_free = free > max(_PAGES_A_COMMIT, pages - free)
+        if pages - free > _REWRITTEN_PAGES or not (has_many_gone or is_mostly_free):
             return
         self._gone = 0
         connection.execute("VACUUM")

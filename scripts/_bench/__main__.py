@@ -8,7 +8,7 @@ from time import monotonic
 import click
 from rich.console import Console
 
-from _bench import _core, _idle, _joining, _local, _reconciling, _replication
+from _bench import _core, _forgetting, _idle, _joining, _local, _reconciling, _replication
 from _bench._figures import Benchmark, Figure, Scale, medians, untargeted
 from _bench._fleet import BenchError
 from _bench._report import Results, check_page, to_json, to_table, write_page
@@ -25,6 +25,9 @@ BENCHMARKS = (
     Benchmark("join", "a new process gets everything", _joining.join),
     Benchmark("catch-up", "a process comes back and gets what it missed", _joining.catch_up),
     Benchmark("reconcile", "two core peers whose logs do not tell", _reconciling.reconciling),
+    Benchmark(
+        "forgetting", "what a million writes of few keys leave behind", _forgetting.forgetting
+    ),
     Benchmark("idle-exchange", "two equal core peers compare", _core.idle_exchange),
     Benchmark("idle-traffic", "a small mesh in which nothing happens", _idle.idle_traffic),
 )

@@ -12,6 +12,7 @@ from time import time_ns
 from gossipsync.core import LinkPeer, Now, Peer, PeerConfig
 from gossipsync.core.model.effects import Commit, HangUp, Send
 from gossipsync.core.model.ids import LinkId
+from gossipsync.core.ports import Store
 from gossipsync.core.wire.framing import LENGTH_BYTES, FrameReader
 from gossipsync.core.wire.messages import decode_message
 from gossipsync.runtime.trust import (
@@ -39,15 +40,15 @@ def member(cluster_key: str) -> Credentials:
     return credentials_from_cluster_key(cluster_key, Identity.generate())
 
 
-def make_peer(credentials: Credentials, name: str, moment: Now) -> Peer:
-    """A core peer with real certificates and signatures, and a store in memory."""
+def make_peer(credentials: Credentials, name: str, moment: Now, store: Store | None = None) -> Peer:
+    """A core peer with real certificates and signatures; its store in memory unless another is given."""
     return Peer(
         PeerConfig(network=credentials.network_id, name=name),
         peer_id=credentials.identity.peer_id,
         sign=credentials.identity.sign,
         credential=credentials.certificate,
         verifier=X509Verifier(credentials.ca_certificate),
-        store=MemoryStore(),
+        store=MemoryStore() if store is None else store,
         rng=Random(name),
         now=moment,
     )
@@ -59,8 +60,8 @@ def core_peer(cluster_key: str, name: str) -> tuple[Peer, Credentials]:
     return make_peer(credentials, name, now()), credentials
 
 
-def settle(peer: Peer, moment: Now) -> list[bytes]:
-    """Do what a peer asks for until it asks no more; what it sent on all its links."""
+def settle(peer: Peer, moment: Now, store: Store | None = None) -> list[bytes]:
+    """Do what a peer asks for until it asks no more; what it sent on all its links. Only a store that is given commits."""
     sent: list[bytes] = []
     is_moving = True
     while is_moving:
@@ -68,6 +69,8 @@ def settle(peer: Peer, moment: Now) -> list[bytes]:
         for effect in peer.drain():
             match effect:
                 case Commit(ticket):
+                    if store is not None:
+                        store.commit()
                     peer.handle_committed(ticket, moment)
                     is_moving = True
                 case Send(link, data):

@@ -58,6 +58,17 @@ def test_a_file_shrinks_to_what_it_holds(tmp_path, survivors):
     store.close()
 
 
+def test_a_few_large_pieces_that_go_leave_nothing_though_no_commit_follows(tmp_path):
+    store = open_sqlite(tmp_path)
+    put(store, 100, size=60_000)
+    for index in range(1, 100):
+        store.put_piece("b", A, index, None)
+    store.commit()
+    assert size(tmp_path) <= 60_000 + _CONSTANT
+    assert [index for _, _, index, _ in store.load_pieces()] == [100]
+    store.close()
+
+
 def test_a_large_file_shrinks_by_bounded_steps(tmp_path, monkeypatch):
     """Without ever being written anew: by what commits give back."""
     monkeypatch.setattr(_space, "_REWRITTEN_PAGES", 0)

@@ -1,6 +1,6 @@
 """The change log of one bucket: which keys changed, in order, so that watchers read on from where they stopped.
 
-It has the newest `limit` changes as they came. Of older ones it keeps, once somebody follows, the last of each key: as many as
+It has the newest changes as they came: half as many as there are keys in state, 256 at least and `limit` at most. Of older ones it keeps, once somebody follows, the last of each key: as many as
 there are keys in state, and `limit` more for keys of which nothing is left; so a watcher that lags misses nothing, and what is
 kept for it grows with the bucket, not with its history. Positions grow by one a change and mean something only on this peer.
 
@@ -14,6 +14,10 @@ from collections.abc import Iterator, Sequence, Sized
 from itertools import islice
 from typing import Final
 
+_LEAST: Final = 256
+"""Changes that are kept as they came, however few keys there are."""
+_HELD_SHARE: Final = 2
+"""And one for so many keys in state, up to the limit."""
 _SPARE_SHARE: Final = 8
 """One in so many goes at a time, where too many are kept: one by one, each would look for the oldest again."""
 
@@ -41,7 +45,9 @@ class ChangeLog:
         self._runs.append((self.position, keys))
         self.position += len(keys)
         self._keys += len(keys)
-        while self._keys > self._limit and len(self._runs) > 1:
+        # Beside a small bucket a long history of it would be what takes the memory.
+        limit = min(self._limit, max(_LEAST, len(self._held) // _HELD_SHARE))
+        while self._keys > limit and len(self._runs) > 1:
             start, old = self._runs.popleft()
             self._keys -= len(old)
             if self.is_followed:

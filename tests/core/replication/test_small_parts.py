@@ -204,3 +204,12 @@ def test_batches_are_sealed_whole_in_order_and_within_the_limit(sizes: list[int]
     assert [key for keys in held.values() for key in keys] == [
         f"{number}/{key}" for number, size in enumerate(sizes) for key in range(size)
     ]
+
+
+def test_beside_a_small_bucket_the_log_of_changes_is_small_too() -> None:
+    log = ChangeLog(100_000, ["some", "keys"])
+    for _ in range(1000):
+        log.add(["some"] * 10)
+    assert sum(len(run) for _, run in log._runs) <= 270
+    assert log.since(log.position - 100) == ["some"]
+    assert log.since(0) is None
