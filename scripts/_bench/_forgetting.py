@@ -73,6 +73,7 @@ def _lived(operations: int) -> _Left:
             deletes = first < operations and first // _KEYS % 2 == 1
             mono_s += _WRITTEN_S
             _write(peer, range(first, first + _AT_ONCE), mono_s, deletes=deletes)
+            peer.handle_deadline(now(mono_s))
             settle(peer, now(mono_s), store)
             largest = max(largest, _file_bytes(folder))
         end_s = mono_s + _SPAN_S
