@@ -77,6 +77,7 @@ class Driver:
     _armed_s: float = float("inf")
     _incoming: LinkPeer | None = None
     _digest: bytes = b""
+    _covered: bytes = b""
 
     @property
     def address(self) -> str:
@@ -218,8 +219,9 @@ class Driver:
             return
         assert self.peer is not None, "a stopped peer has no open ends"
         self.world.trace.note(self.world.now_s, self.number, "data", end.other.host.number, data)
-        self.peer.receive_data(end.link, data, self.now())
-        self.pump()
+        now = self.now()
+        self.peer.receive_data(end.link, data, now)
+        self.pump(now)
 
     def _received_late(self, end: End, data: bytes, run: int) -> None:
         if self.run == run and end.link in self._ends:
@@ -283,10 +285,11 @@ class Driver:
 
     # -- effects ---------------------------------------------------------------------------------------------
 
-    def pump(self) -> None:
-        """Carry out all that the peer asks for, until it asks for nothing."""
+    def pump(self, now: Now | None = None) -> None:
+        """Carry out all that the peer asks for, until it asks for nothing. `now` is what the clocks show, where that was read."""
         peer = self.peer
         assert peer is not None, "only a running peer is pumped"
+        now = now or self.now()
         has_changed = is_settled = False
         while not is_settled:
             is_settled = True
@@ -303,23 +306,23 @@ class Driver:
                     case Dial(address, _):
                         self.network.dial(self, address)
                     case HangUp(link, reason):
-                        self._send(peer, link, outgoing.pop(link, []))
-                        self._hang_up(peer, link, reason)
+                        self._send(peer, link, outgoing.pop(link, []), now)
+                        self._hang_up(peer, link, reason, now)
                         is_settled = False
                     case Emit(event):
                         self.watcher.happened(self, event)
             for link, frames in outgoing.items():
-                self._send(peer, link, frames)
+                self._send(peer, link, frames, now)
             if not is_settled and self.waits:
                 self.waits = [wait for wait in self.waits if not wait(peer)]
         self._arm()
         # A vector also moves when own writes are sealed, and when lines of ended epochs are taken over: nobody is told of either.
-        digest = peer.digest + peer.covered
-        if has_changed or digest != self._digest:
-            self._digest = digest
+        digest, covered = peer.digest, peer.covered
+        if has_changed or digest != self._digest or covered != self._covered:
+            self._digest, self._covered = digest, covered
             self.watcher.changed(self)
 
-    def _send(self, peer: Peer, link: LinkId, frames: list[bytes]) -> None:
+    def _send(self, peer: Peer, link: LinkId, frames: list[bytes], now: Now) -> None:
         end = self._ends.get(link)
         if end is None or not frames:
             return
@@ -327,7 +330,7 @@ class Driver:
             self.network.send(end, together)
             size_bytes = sum(map(len, together))
             if end.free_s <= self.world.now_s:
-                peer.handle_sent(link, size_bytes, self.now())
+                peer.handle_sent(link, size_bytes, now)
             else:
                 self.world.at(end.free_s, self._sent, link, size_bytes, self.run)
 
@@ -336,11 +339,11 @@ class Driver:
             self.peer.handle_sent(link, size_bytes, self.now())
             self.pump()
 
-    def _hang_up(self, peer: Peer, link: LinkId, reason: str) -> None:
+    def _hang_up(self, peer: Peer, link: LinkId, reason: str, now: Now) -> None:
         end = self._ends.pop(link, None)
         if end is not None:
             self.network.close(end)
-        peer.handle_link_down(link, reason, self.now())
+        peer.handle_link_down(link, reason, now)
 
     def _arm(self) -> None:
         assert self.peer is not None, "only a running peer has a deadline"

@@ -47,9 +47,11 @@ class Conditions:
     bytes_per_s: float | None = None
     """Bandwidth of each direction of each link; None: as much as anybody wants."""
 
-    @property
-    def may_hit_frames(self) -> bool:
-        """Does one frame fare otherwise than the next?"""
+    may_hit_frames: bool = field(init=False)
+    """Does one frame fare otherwise than the next?"""
+
+    @may_hit_frames.default
+    def _may_hit_frames(self) -> bool:
         return bool(self.loss or self.drops or self.duplicates or self.reorders or self.bytes_per_s)
 
 
@@ -257,6 +259,11 @@ class Network:
         if conditions.bytes_per_s is not None:
             leaves = end.free_s = max(leaves, end.free_s) + len(data) / conditions.bytes_per_s
         arrives = leaves + conditions.latency.draw(randomness)
+        if not conditions.may_hit_frames:
+            end.is_new = False
+            arrives = end.arrived_s = max(arrives, end.arrived_s)
+            world.at(arrives, self._deliver, end.other, data)
+            return
         if self._is_lost():
             self.lost += 1
             if _opens_exchange(data) and not end.is_new:

@@ -5,7 +5,9 @@ Time is virtual; how long it took in real life is measured with a clock that the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from attrs import evolve, frozen
@@ -18,6 +20,8 @@ from gossipsync.sim.simulation import Simulation
 
 _SHARES: Final = (50, 99, 100)
 _SHOWN_LINES: Final = 40
+_SELDOM: Final = (100_000, 10, 10)
+"""Thresholds of the collector: a world is millions of objects that all live to its end, and to look through them for cycles time and again takes as long as to run it."""
 
 
 @frozen
@@ -54,14 +58,25 @@ def run(
     """
     options = (options or Options()).replaced(**changes).check()
     began = clock() if clock is not None else None
-    runner = _Runner(options, watch, stop, look, make)
-    runner.go()
-    result = runner.result()
-    if result.violations:
-        result = evolve(result, violations=_traced(options, result.violations, make))
+    with _seldom_collecting():
+        runner = _Runner(options, watch, stop, look, make)
+        runner.go()
+        result = runner.result()
+        if result.violations:
+            result = evolve(result, violations=_traced(options, result.violations, make))
     if clock is not None and began is not None:
         result = evolve(result, wall_s=round(clock() - began, 3))
     return result
+
+
+@contextmanager
+def _seldom_collecting() -> Iterator[None]:
+    before = gc.get_threshold()
+    gc.set_threshold(*_SELDOM)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 class _Runner:

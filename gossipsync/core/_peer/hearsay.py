@@ -1,7 +1,7 @@
 """Hearsay: how presence spreads in a mesh too large for everybody to be linked with everybody.
 
 Whoever opens an exchange names whom it has heard of lately, sixteen bytes each; the other asks for what it lacks and names in turn what
-was not named. Nothing is sent that was not asked for, so a presence crosses the wire once for each member however many links there are,
+was not named, each member over each link once. Nothing is sent that was not asked for, so a presence crosses the wire once for each member however many links there are,
 and a certificate only to whoever has not got it. Who knows far fewer members than the other (a newcomer) reads the other's whole table, page by
 page, from one link at a time. Demers et al., "Epidemic Algorithms for Replicated Database Maintenance" (1987): rumours, with
 the interest in them ending after the time in which they reach everybody.
@@ -30,6 +30,8 @@ from gossipsync.core.wire.messages import (
 
 _LEAST_ROUNDS: Final = 4
 """Rounds for which a presence is named, at least; else log2 of the members, which reaches nearly all of them."""
+_SURELY_SENT: Final = 256
+"""Rows of which all will be sent if they are asked for; where more are new at once, they are named until they are old."""
 _PAGE_BATCHES: Final = 4
 _NEWEST: Final = b"\xff" * 16
 """No less than any row: nobody is told of itself."""
@@ -51,7 +53,7 @@ class Hearsay:
     def open(self, link: Link) -> None:
         """Begin: name whom we have heard of lately."""
         if self._ctx.directory is None:
-            rows = self._recent() if self._ctx.is_sparse else ()
+            rows = self._recent(link) if self._ctx.is_sparse else ()
             self._ctx.send(link, Known(self._ctx.mesh_size, False, tuple(rows)))
 
     def receive(self, link: Link, message: Known | Seek | Page) -> None:
@@ -64,11 +66,16 @@ class Hearsay:
             case Page():
                 self.on_page(link, message)
 
-    def _recent(self) -> list[WireKnown]:
+    def _recent(self, link: Link) -> list[WireKnown]:
+        """Whom we have heard of lately, but for those that we named over this link before."""
         ctx = self._ctx
         rounds = max(_LEAST_ROUNDS, ctx.mesh_size.bit_length())
         since_s = ctx.now.mono_s - rounds * ctx.config.gossip_interval_s
-        return ctx.members.rows_since(since_s, ctx.config.limits.known_rows)
+        seq = link.told_presence_seq
+        rows = ctx.members.rows_since(since_s, ctx.config.limits.known_rows, seq)
+        if len(rows) <= _SURELY_SENT:
+            link.told_presence_seq = ctx.members.seq
+        return rows
 
     def on_known(self, link: Link, message: Known) -> None:
         """Somebody names whom it has heard of: ask for what we lack, and name what it did not."""
@@ -108,7 +115,7 @@ class Hearsay:
         news: tuple[WireKnown, ...] = ()
         if ctx.is_sparse:
             named = set(message.rows)
-            fresh = [row for row in self._recent() if row not in named]
+            fresh = [row for row in self._recent(link) if row not in named]
             if fresh:
                 # Of whom it named with a newer stamp we have nothing to say.
                 stamps = {row[:SHORT_KEY_BYTES]: row for row in message.rows}

@@ -139,9 +139,9 @@ class Ingest:
         ctx = self._ctx
         if ctx.is_past(key[1]):
             self._lives.came_back(key, index)
-        ctx.fetcher.moved(key)
-        for link in ctx.links.values():
-            if link.goals and link.goals.get(key, index + 1) <= index:
+        for link_id in ctx.fetcher.moved(key):
+            link = ctx.links.get(link_id)
+            if link is not None and link.goals.get(key, index + 1) <= index:
                 del link.goals[key]
         ctx.moved(key[0])
 

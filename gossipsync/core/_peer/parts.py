@@ -169,6 +169,14 @@ class Parts:
             self._greet,
             self._ended,
         )
+        self.deadlines = (
+            self.commits.next_deadline,
+            ctx.fetcher.next_deadline,
+            self.reconciler.next_deadline,
+            self.looks.next_deadline,
+            self.keeper.next_deadline,
+        )
+        """Of those that seldom have one; each may say None."""
 
     def _wrote(self, bucket: str, entries: list[Entry], stamp: Hlc) -> None:
         self.early.wrote(bucket, entries, stamp)

@@ -374,20 +374,17 @@ class Peer:
     def next_deadline(self) -> float | None:
         """When to call `handle_deadline()` (or just `drain()`), in monotonic seconds."""
         ctx = self._ctx
-        moments = [
-            self._rounds.next_s,
-            self._probing.deadline_s,
-            self._commits.next_deadline(),
-            ctx.fetcher.next_deadline(),
-            self._reconciler.next_deadline(),
-            self._looks.next_deadline(),
-            self._keeper.next_deadline(),
-        ]
+        soonest_s = min(self._rounds.next_s, self._probing.deadline_s)
+        for next_deadline in self._parts.deadlines:
+            due_s = next_deadline()
+            if due_s is not None and due_s < soonest_s:
+                soonest_s = due_s
         for replica in ctx.replicas.values():
             due_ms = replica.next_sweep_ms()
             if due_ms is not None:
-                moments.append(ctx.now.mono_s + max(0, due_ms - ctx.now.wall_ms) / 1000)
-        return min([moment for moment in moments if moment is not None])
+                due_s = ctx.now.mono_s + max(0, due_ms - ctx.now.wall_ms) / 1000
+                soonest_s = min(soonest_s, due_s)
+        return soonest_s
 
     @property
     def is_idle(self) -> bool:

@@ -34,7 +34,9 @@ CALM_S: Final = 5.0
 _STALLED: Final = 0.5
 """Probe intervals by which a deadline may be late; beyond, our own loop has stood still."""
 _PINGS: Final = 3
-"""Links pinged a tick: with those that the other ends ping, all of a view in less than two ticks."""
+"""Links pinged a tick while all are linked with all: with those that the other ends ping, all in less than two ticks."""
+_PINGS_IN_VIEW: Final = 2
+"""Links pinged a tick in a sparse mesh: a dozen others have the same member in their view, and one of them is the first to wonder."""
 _SILENT: Final = 0.75
 """Probe intervals of silence after which a link is worth a ping."""
 _DIRECT: Final = 0.5
@@ -142,7 +144,8 @@ class Probing:
             for link in ctx.by_peer.values()
             if link.heard_s < silent_s and link.peer not in self._probes
         ]
-        for link in nsmallest(_PINGS, silent, key=lambda link: (link.heard_s, link.id)):
+        pings = _PINGS_IN_VIEW if ctx.is_sparse else _PINGS
+        for link in nsmallest(pings, silent, key=lambda link: (link.heard_s, link.id)):
             self.check(link.peer)
         unsure, ctx.unsure = ctx.unsure, {}
         for peer in unsure:

@@ -60,9 +60,10 @@ class Receiving:
         known.heard_s = ctx.now.mono_s  # a part of a long message is a sign of life too
         ctx.traffic["received_bytes"] += len(data)
         known.reader.feed(data)
+        may_speak = self._parts.links.may_speak
         try:
             for payload in known.reader:
-                if not self._parts.links.may_speak(known):
+                if not may_speak(known):
                     return
                 self._receive(known, payload)
         except FrameTooLargeError as error:
@@ -76,7 +77,8 @@ class Receiving:
             ctx.refuse(link, Reason.MALFORMED, str(error))
             return
         self._dispatch(link, message)
-        ctx.has_moved = True
+        if not isinstance(message, Ping | Pong):  # nobody waits for a sign of life
+            ctx.has_moved = True
         if self._parts.standing.state == "joining":
             self._parts.standing.update()
 
@@ -85,6 +87,8 @@ class Receiving:
             self._hear_out(link, message)
             return
         match message:
+            case Ping() | Pong() | Reach() | Reached() | Statements() | Parting():
+                self._parts.probing.receive(link, message)
             case Push():
                 self._parts.exchanges.on_push(link, message)
             case Delta():
@@ -107,8 +111,6 @@ class Receiving:
                 self._parts.hearsay.receive(link, message)
             case Contest() | Evidence():
                 self._parts.forks.receive(link, message)
-            case Ping() | Pong() | Reach() | Reached() | Statements() | Parting():
-                self._parts.probing.receive(link, message)
             case _:
                 self._reconcile(link, message)
 

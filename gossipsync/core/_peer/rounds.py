@@ -1,8 +1,9 @@
 """Rounds: with whom to talk now, whom to dial, and which links to drop.
 
-Partners are chosen at random among all members that may be there. Up to `full_mesh` members everybody is linked; beyond, a link
-to a partner outside the view is opened for one exchange and closed again. Where there are zones, three quarters of partners and of
-the view are of our own.
+Up to `full_mesh` members everybody is linked, and partners are chosen at random among all that may be there. Beyond, most are
+chosen among those linked, for a new link costs a handshake at both ends; some among all, over a link that is opened for one exchange
+and closed again, so that whatever the view looks like, what is known by some becomes known by all. Where there are zones, three
+quarters of partners and of the view are of our own.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from gossipsync.core.model.ids import PeerId
 
 _YIELD_S: Final = 0.3
 """Head start of the smaller key in dialling, so that two peers seldom dial each other at once."""
+_STRANGERS: Final = 0.125
+"""Share of a sparse mesh's partners that are drawn among all members, not only among those linked."""
 _LOST_EVERY: Final = 10
 """Every so many rounds one lost member and one seed are tried beyond the view."""
 _ALONE: Final = 4
@@ -116,15 +119,23 @@ class Rounds:
                 self._talk_with(peer, address)
             self.last_s = ctx.now.mono_s
             return
-        others = ctx.members.present
-        for peer in ctx.members.draw(ctx.rng, ctx.config.fanout, ctx.config.zone):
+        for peer in self._partners():
             link = ctx.by_peer.get(peer)
             if link is not None:
                 self.exchange(link)
             elif ctx.is_sparse:
                 self._dial_member(peer, is_wanted=False)
-        if others:
+        if ctx.members.present:
             self.last_s = ctx.now.mono_s
+
+    def _partners(self) -> list[PeerId]:
+        ctx = self._ctx
+        fanout, linked = ctx.config.fanout, list(ctx.by_peer)
+        strangers = fanout
+        if ctx.is_sparse and len(linked) >= fanout:
+            strangers = sum(ctx.rng.random() < _STRANGERS for _ in range(fanout))
+        near = ctx.rng.sample(linked, fanout - strangers)
+        return near + ctx.members.draw(ctx.rng, strangers, ctx.config.zone)
 
     def _talk_with(self, peer: PeerId, address: str) -> None:
         link = self._ctx.by_peer.get(peer)
@@ -179,7 +190,7 @@ class Rounds:
             return
         missing = self._view() - len(ctx.by_peer) - ctx.dialler.dialling
         if ctx.is_sparse:
-            lacking = self._chosen(missing)
+            lacking = self._chosen(-(-missing // 2))  # as many others dial us
         else:
             lacking = [
                 member.peer
@@ -188,9 +199,7 @@ class Rounds:
             ]
         for peer in lacking:
             self._dial_member(peer, is_wanted=True)
-        if missing > 0 or not ctx.by_peer or self._count % _LOST_EVERY == 0:
-            for address in self.seeds:
-                self._dial_seed(address)
+        self._try_seeds(missing)
         if self._count % _FORGET_EVERY == 0:
             known = [*(member.peer for member in ctx.members), *ctx.members.lost]
             presences = [found for peer in known if (found := ctx.members.presence_of(peer))]
@@ -202,6 +211,22 @@ class Rounds:
             for peer in ctx.rng.sample(away, min(1 if ctx.by_peer else _ALONE, len(away))):
                 self._dial_member(peer, is_wanted=True)
 
+    def _try_seeds(self, missing: int) -> None:
+        """Dial the seeds while they may lead to somebody new, and now and then lest two halves of a mesh stay two.
+
+        Who knows enough others leaves them alone, for a large mesh would be upon them all at once.
+        """
+        ctx = self._ctx
+        is_time = self._count % _LOST_EVERY == 0
+        unlinked = len(ctx.members.present) - len(ctx.by_peer)
+        may_help = unlinked < missing if ctx.is_sparse else missing > 0 or is_time
+        if may_help or (self._count > 1 and not ctx.by_peer):
+            for address in self.seeds:
+                self._dial_seed(address, is_wanted=True)
+        elif is_time and self.seeds:
+            address = self.seeds[int(ctx.rng.random() * len(self.seeds))]
+            self._dial_seed(address, is_wanted=False)
+
     def _chosen(self, missing: int) -> list[PeerId]:
         """As many members without a link as the view misses, at random; with zones most in our own, and always some in others."""
         ctx = self._ctx
@@ -210,12 +235,12 @@ class Rounds:
         if not ctx.members.has_far(zone):
             drawn = ctx.rng.sample(present, min(len(present), 2 * missing)) if missing > 0 else []
             return self._unlinked(drawn)[:missing]
-        lacking = max(0, _FAR_LINKS - sum(map(self._is_far, ctx.by_peer)))
-        found = self._unlinked(ctx.members.draw_far(ctx.rng, 2 * lacking, zone))[:lacking]
-        left = missing - len(found)
-        if left > 0:
-            drawn = ctx.members.draw(ctx.rng, 2 * left, zone)
-            found += [peer for peer in self._unlinked(drawn) if peer not in found][:left]
+        drawn = ctx.members.draw(ctx.rng, 2 * missing, zone) if missing > 0 else []
+        found = self._unlinked(drawn)[:missing]
+        lacking = _FAR_LINKS - sum(map(self._is_far, [*ctx.by_peer, *found]))
+        if lacking > 0:
+            drawn = ctx.members.draw_far(ctx.rng, 2 * lacking, zone)
+            found += [peer for peer in self._unlinked(drawn) if peer not in found][:lacking]
         return found
 
     def _unlinked(self, peers: Iterable[PeerId]) -> list[PeerId]:
@@ -267,10 +292,10 @@ class Rounds:
         self.dial(address, peer, is_wanted=False)
         return self._ctx.dialler.is_dialling(address)
 
-    def _dial_seed(self, address: str) -> None:
+    def _dial_seed(self, address: str, *, is_wanted: bool) -> None:
         who = self._ctx.dialler.who(address)
         if who is None or who not in self._ctx.by_peer:
-            self.dial(address, None, is_wanted=True)
+            self.dial(address, None, is_wanted=is_wanted)
 
     def dial(self, address: str, peer: PeerId | None, *, is_wanted: bool) -> None:
         """Ask the driver for a link, if this address is not being tried or resting."""

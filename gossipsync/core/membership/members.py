@@ -181,17 +181,21 @@ class Members:
         return self._crowd.draw(rng, count, zone)
 
     def due(self, now_s: float, refresh: float, again_s: float) -> Iterator[Member]:
-        """Members whose state may have changed by silence alone; each is looked at again after at most `again_s`."""
-        silent_s = now_s - SUSPECT_AFTER * refresh
+        """Members whose state may have changed by silence alone; each is looked at again after at most `again_s`, later where it was heard of lately."""
+        patience_s = SUSPECT_AFTER * refresh
+        silent_s = now_s - patience_s
         while self._due and self._due[0][0] <= now_s:
             peer = self._due[0][1]
             member = self._members.get(peer)
             if member is None:
                 heappop(self._due)
                 continue
-            heapreplace(self._due, (now_s + again_s, peer))
             if member.heard_s < silent_s or member.state != "alive" or not member.was_shown:
+                heapreplace(self._due, (now_s + again_s, peer))
                 yield member
+            else:
+                due_s = member.heard_s + patience_s
+                heapreplace(self._due, (max(now_s + again_s, min(due_s, now_s + refresh)), peer))
 
     def heard(self, peer: PeerId, now_s: float) -> Member | None:
         """A peer has shown itself on its own link: nobody's doubt counts against that. None where there is no room."""
@@ -325,11 +329,11 @@ class Members:
                 lacking.append(row)
         return lacking
 
-    def rows_since(self, since_s: float, limit: int) -> list[bytes]:
-        """Rows (see Presence.row) of presence that changed since a moment, newest first."""
+    def rows_since(self, since_s: float, limit: int, seq: int = 0) -> list[bytes]:
+        """Rows (see Presence.row) of presence that changed since a moment and after `seq`, newest first."""
         rows: list[bytes] = []
         for member in islice(reversed(self._recent.values()), limit):
-            if member.changed_s < since_s:
+            if member.changed_s < since_s or member.changed <= seq:
                 break
             assert member.presence is not None, "only what has a presence is noted"
             rows.append(member.presence.row)

@@ -62,10 +62,9 @@ class Announcement:
 
     def precedes(self, other: Announcement) -> bool:
         """Does this one hold where both were announced?"""
-        return (self.since, strict.encode(self.parts())) < (
-            other.since,
-            strict.encode(other.parts()),
-        )
+        if self.since != other.since or self.rules == other.rules:
+            return self.since < other.since
+        return strict.encode(self.parts()) < strict.encode(other.parts())
 
 
 def parse_announcement(parts: object) -> Announcement:

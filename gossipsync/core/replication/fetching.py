@@ -61,6 +61,8 @@ class Fetcher:
         self._budgets: dict[LinkId, Budget] = {}
         self._first_bytes = limits.delta_first_bytes
         """What is asked for first over a new link: less after one that ended owing us an answer."""
+        self._is_planned = False
+        """Has nothing changed since it was last planned what to ask for? Planning goes through all lines that are behind."""
         self.early_bytes = 0
         self.early_dropped = 0
         """Bundles that came too early to be kept."""
@@ -101,6 +103,7 @@ class Fetcher:
         if behind is None:
             behind = self._behind[key] = _Behind()
         behind.have[link] = max(index, behind.have.get(link, 0))
+        self._is_planned = False
         return True
 
     def lines_of(self, link: LinkId) -> list[LineKey]:
@@ -114,6 +117,7 @@ class Fetcher:
 
     def drop_link(self, link: LinkId) -> None:
         """A link has ended: ask others."""
+        self._is_planned = False
         for key in [key for key, behind in self._behind.items() if link in behind.have]:
             self._unclaim(link, key)
         self._claims.pop(link, None)
@@ -126,15 +130,18 @@ class Fetcher:
         }
         self._drop_early_of(link)
 
-    def moved(self, key: LineKey) -> None:
-        """A line has moved on: forget it where it has caught up."""
+    def moved(self, key: LineKey) -> list[LinkId]:
+        """A line has moved on: forget it where it has caught up. Those who were known to be ahead."""
         behind = self._behind.get(key)
         if behind is None:
             self._drop_early(key)
-            return
+            return []
         index = self._logs.index(key)
+        ahead = list(behind.have)
         for link in [link for link, have in behind.have.items() if have <= index]:
             self._unclaim(link, key)
+        self._is_planned = False
+        return ahead
 
     def postpone(self, key: LineKey, until_s: float) -> None:
         """Ask for nothing of this line before a moment; it is not an error to be early."""
@@ -144,12 +151,14 @@ class Fetcher:
     def resume(self) -> None:
         """Ask for postponed lines again: our clock was set, and they may be early no longer."""
         self._postponed.clear()
+        self._is_planned = False
 
     def give_up(self, link: LinkId, key: LineKey) -> None:
         """This member cannot give us more of a line (its branch, or its data, is not acceptable)."""
         behind = self._behind.get(key)
         if behind is not None and link in behind.have:
             self._unclaim(link, key)
+            self._is_planned = False
 
     def _unclaim(self, link: LinkId, key: LineKey) -> None:
         behind = self._behind[key]
@@ -175,6 +184,7 @@ class Fetcher:
             self.early_dropped += 1
             return False
         self._early.setdefault(key, {})[index] = (link, data)
+        self._is_planned = False
         self.early_bytes += len(data)
         return True
 
@@ -186,6 +196,7 @@ class Fetcher:
         kept = early.pop(self._logs.index(key) + 1, None)
         if kept is not None:
             self.early_bytes -= len(kept[1])
+            self._is_planned = False
         if not early:
             del self._early[key]
         return kept
@@ -211,6 +222,7 @@ class Fetcher:
         if request is None or request.link != link:
             return None
         del self._requests[number]
+        self._is_planned = False
         budget = self.budget(link)
         budget.settle(request.asked_s, now_s, size_bytes)
         self._first_bytes = min(
@@ -227,6 +239,7 @@ class Fetcher:
         for request in self._requests.values():
             if request.deadline_s > now_s:
                 continue
+            self._is_planned = False
             self.answers_late += not request.is_late
             self.budget(request.link).cut(request.asked_s, now_s)
             span_s = self._limits.wanted_span_s
@@ -249,6 +262,9 @@ class Fetcher:
 
     def plan(self, now_s: float) -> list[tuple[LinkId, int, list[Span]]]:
         """What to ask of whom now: (link, request number, spans)."""
+        if self._is_planned and not self._postponed:
+            return []
+        self._is_planned = True
         if not self._behind:
             return []
         busy: dict[LinkId, int] = {}

@@ -20,6 +20,7 @@ DEPTH: Final = 3
 SUM_BYTES: Final = 16
 HEAD_BYTES: Final = 8
 _MODULUS: Final = 1 << (8 * SUM_BYTES)
+_MASK: Final = _MODULUS - 1
 _NOTHING: Final = (0, 0)
 
 LineKey = tuple[str, Origin]
@@ -56,10 +57,15 @@ class LineTree:
 
     def __init__(self, network: NetworkId) -> None:
         self._salt = sha256(b"gossipsync lines v1" + network)
-        self._sums: dict[Prefix, tuple[int, int]] = {b"": (0, 0)}
+        self._total = 0
+        self._sums: dict[Prefix, tuple[int, int]] = {}
+        """Of all ranges but the whole, without what is late."""
+        self._late: dict[Prefix, tuple[int, int]] = {}
+        """By leaf range, what its sum and those above lack: most changes come and go without anybody asking for a part of the whole."""
+        self._digest: bytes | None = None
         self._leaves: dict[Prefix, set[LineKey]] = {}
-        self._lines: dict[LineKey, tuple[Line, int, tuple[Prefix, ...]]] = {}
-        """With each line its hash, and the ranges that it is in."""
+        self._lines: dict[LineKey, tuple[Line, int, Prefix]] = {}
+        """With each line its hash, and the leaf range that it is in."""
         self._recent: dict[LineKey, int] = {}
         self.seq = 0
         """Changes so far."""
@@ -86,36 +92,45 @@ class LineTree:
             digest = sha256(line.bucket.encode() + b"\x00" + line.origin).digest()
             prefix = bytes((digest[0] >> 4, digest[0] & 15, digest[1] >> 4))
             self._leaves.setdefault(prefix, set()).add(key)
-            prefixes = tuple(prefix[:level] for level in range(DEPTH + 1))
-            delta, more = value, 1
+            self._add(prefix, value, 1)
         else:
-            prefixes = known[2]
-            delta, more = value - known[1], 0
-        self._lines[key] = (line, value, prefixes)
-        sums = self._sums
-        for prefix in prefixes:
-            total, count = sums.get(prefix, _NOTHING)
-            sums[prefix] = ((total + delta) % _MODULUS, count + more)
+            prefix = known[2]
+            self._add(prefix, value - known[1], 0)
+        self._lines[key] = (line, value, prefix)
         self.seq += 1
         self._recent.pop(key, None)
         self._recent[key] = self.seq
+
+    def _add(self, prefix: Prefix, value: int, lines: int) -> None:
+        self._total = (self._total + value) & _MASK
+        self._digest = None
+        total, count = self._late.get(prefix, _NOTHING)
+        self._late[prefix] = (total + value, count + lines)
+
+    def _catch_up(self) -> None:
+        """Bring the sums of all parts up to date."""
+        sums = self._sums
+        for leaf, (value, lines) in self._late.items():
+            for level in range(1, DEPTH + 1):
+                prefix = leaf[:level]
+                total, count = sums.get(prefix, _NOTHING)
+                if count + lines:
+                    sums[prefix] = ((total + value) & _MASK, count + lines)
+                else:
+                    sums.pop(prefix, None)
+        self._late.clear()
 
     def remove(self, key: LineKey) -> None:
         """Take a line out, if it is there."""
         known = self._lines.pop(key, None)
         if known is None:
             return
-        _, value, prefixes = known
-        for prefix in prefixes:
-            total, count = self._sums[prefix]
-            if count > 1 or not prefix:
-                self._sums[prefix] = ((total - value) % _MODULUS, count - 1)
-            else:
-                del self._sums[prefix]
-        leaf = self._leaves[prefixes[-1]]
+        _, value, prefix = known
+        self._add(prefix, -value, -1)
+        leaf = self._leaves[prefix]
         leaf.discard(key)
         if not leaf:
-            del self._leaves[prefixes[-1]]
+            del self._leaves[prefix]
         self._recent.pop(key, None)
         self.seq += 1
         self.removed_seq = self.seq
@@ -126,11 +141,15 @@ class LineTree:
 
     def digest(self) -> bytes:
         """What stands for all lines."""
-        return self._sums[b""][0].to_bytes(SUM_BYTES, "big")
+        if self._digest is None:
+            self._digest = self._total.to_bytes(SUM_BYTES, "big")
+        return self._digest
 
     def range_at(self, prefix: Prefix) -> Range:
         """One range."""
-        total, count = self._sums.get(prefix, (0, 0))
+        if self._late:
+            self._catch_up()
+        total, count = self._sums.get(prefix, _NOTHING) if prefix else (self._total, len(self))
         return Range(prefix, total.to_bytes(SUM_BYTES, "big"), count)
 
     def children(self, prefix: Prefix) -> list[Range]:

@@ -50,40 +50,55 @@ class FrameReader:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._buffer = bytearray()
+        self._buffer: bytes | bytearray = b""
+        self._start = 0
+        """How much of the buffer was handed out."""
 
     @property
     def buffered(self) -> int:
         """Bytes fed and not yet handed out."""
-        return len(self._buffer)
+        return len(self._buffer) - self._start
 
     def feed(self, data: bytes) -> None:
         """Append what arrived; nothing is judged before it is iterated over."""
-        self._buffer += data
+        if self._start == len(self._buffer):
+            self._buffer = data  # most often whole frames, which are cut out of it as it is
+        elif isinstance(self._buffer, bytes):
+            self._buffer = bytearray(memoryview(self._buffer)[self._start :])
+            self._buffer += data
+        else:
+            # CPython drops a bytearray's front by moving its start, so this costs no copy of the rest.
+            del self._buffer[: self._start]
+            self._buffer += data
+        self._start = 0
 
     def __iter__(self) -> Iterator[bytes]:
         while (payload := self.next_payload()) is not None:
             yield payload
+            if not self._buffer:
+                return  # most often nothing is left
 
     def next_payload(self) -> bytes | None:
         """The next complete payload; None while it is incomplete. Raises FrameTooLargeError."""
-        buffer = self._buffer
-        if len(buffer) < LENGTH_BYTES:
+        buffer, start = self._buffer, self._start
+        begin = start + LENGTH_BYTES
+        if len(buffer) < begin:
             return None
-        size = int.from_bytes(buffer[:LENGTH_BYTES], "big")
+        size = int.from_bytes(buffer[start:begin], "big")
         if size > self.limit:
             raise FrameTooLargeError(f"a frame of {size} bytes; the limit is {self.limit}")
-        end = LENGTH_BYTES + size
+        end = begin + size
         if len(buffer) < end:
             return None
         with memoryview(buffer) as view:
-            payload = bytes(view[LENGTH_BYTES:end])
-        # CPython drops a bytearray's front by moving its start, so this costs no copy of the rest.
-        del buffer[:end]
+            payload = bytes(view[begin:end])
+        if end == len(buffer):
+            self._buffer, end = b"", 0
+        self._start = end
         return payload
 
     def take_rest(self) -> bytes:
         """All that is buffered, raw; the reader is empty afterwards."""
-        rest = bytes(self._buffer)
-        self._buffer.clear()
+        rest = bytes(self._buffer[self._start :])
+        self._buffer, self._start = b"", 0
         return rest

@@ -218,6 +218,8 @@ def encode_message(message: Message) -> bytes:
 
 def _parts(message: Message) -> tuple[object, ...]:
     match message:
+        case Ping() | Pong() | Reach() | Reached() | Statements() | Parting():
+            return liveness_parts(message)
         case Digest(exchange, total, base, wall_ms, covered):
             return (1, exchange, total, base, wall_ms, covered)
         case Equal(exchange, wall_ms, covered):
@@ -239,8 +241,6 @@ def _parts(message: Message) -> tuple[object, ...]:
             return (9, data)
         case Credentials(certificates):
             return (10, certificates)
-        case Ping() | Pong() | Reach() | Reached() | Statements() | Parting():
-            return liveness_parts(message)
         case Known() | Seek() | Page() | Contest() | Evidence():
             return _spread_parts(message)
         case Look() | Shown():
