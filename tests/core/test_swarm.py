@@ -10,6 +10,7 @@ PINNED = (
     50066,  # a line of an ended epoch left one digest and never another's
     51029,  # of a map that had expired the newest field went from the logs first, and by these another lived on
     51040,  # all were joining, with logs that none had whole any more, and each waited for another
+    52006,  # what was taken back came again stamped below what it had beaten, which was claimed and nowhere any more
     261,  # a covering tombstone was stamped by a clock since set back, after its own bundle
 )
 SEEDS = (*range(18), *PINNED)

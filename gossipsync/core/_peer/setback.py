@@ -120,10 +120,7 @@ class Setback:
         replica = ctx.replicas[bucket]
         lasts, held = {}, {}
         for log in logs:
-            # The log's stamps never go back.
-            numbers = sorted(log.pieces, reverse=True)
-            takeable = (at for at in numbers if at <= log.index and log.hlc_at(at) < bound)
-            lasts[log.key] = last = next(takeable, 0)
+            lasts[log.key] = last = log.last_before(bound)
             for index in log.indexes_from(last + 1):
                 for key, cell in cells_in_piece(log.pieces[index], log.origin, index):
                     if (found := replica.holds(key, cell)) is not None:

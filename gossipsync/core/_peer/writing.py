@@ -223,12 +223,17 @@ class Writing:
         ctx.emit(EpochOpened(epoch))
 
     def fold_known(self) -> None:
-        """What we write comes after all that we hold, but for what is ahead."""
+        """What we write comes after all that we hold, but for what is ahead.
+
+        A log that ends ahead may begin below: what is taken back and written again has to beat what it had beaten there.
+        """
         ctx = self._ctx
         bound = hlc_at(ctx.bound_ms(ctx.now))
         for log in ctx.logs.logs():
             if log.hlc < bound:
                 ctx.clock.fold(log.hlc)
+            elif last := log.last_before(bound):
+                ctx.clock.fold(log.hlc_at(last))
 
 
 def _check_agrees(replica: Replica, asked: BucketRules) -> None:

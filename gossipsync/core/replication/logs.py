@@ -88,6 +88,11 @@ class Log:
         """The log's HLC at a bundle of which something is kept. Raises KeyError where nothing is."""
         return parse_header(self.pieces[index][HEADER]).log_hlc
 
+    def last_before(self, bound: Hlc) -> int:
+        """The last bundle stamped below a bound of which something is kept; 0 for none. A log's stamps never go back."""
+        numbers = sorted((at for at in self.pieces if at <= self.index), reverse=True)
+        return next((at for at in numbers if self.hlc_at(at) < bound), 0)
+
     def encoded(self, index: int) -> bytes:
         """What is kept of a bundle, as it goes on the wire. Raises KeyError where nothing is."""
         piece = self.pieces[index]
