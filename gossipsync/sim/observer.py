@@ -1,8 +1,8 @@
 """What can be seen of a run from outside: who has what by when, and how the bytes add up.
 
-Peers are compared by digest: equal digests, equal version vectors; from the moment on when somebody takes the lines of an ended epoch
-out of its digest, by the vectors themselves, since not all do so at once. How many there are of each is kept as peers change, so asking
-whether all are equal costs nothing. What rogues signed is left out: it is theirs to spoil. Invariant: only peers that run and
+Peers are compared by digest and what they remember of ended epochs, together: equal sums, equal version vectors. How many there are
+of each is kept as peers change, so asking whether all are equal costs nothing. What rogues signed is left out, for it is theirs to spoil;
+where there are any, the vectors themselves are compared. Invariant: only peers that run and
 are honest are counted. The one thing of theirs that all must have alike is what they signed twice: see `forks_differ()`.
 """
 
@@ -17,13 +17,12 @@ from gossipsync.core.model.bundle import FROZEN
 from gossipsync.core.model.events import Event, Forked
 from gossipsync.core.model.ids import PeerId, peer_of
 from gossipsync.core.replication.cells import EXPIRES, ORIGIN, SIZE, SLOT, STAMP, Cell, cells_in
-from gossipsync.core.replication.lines import LineKey
+from gossipsync.core.replication.lines import LineKey, whole_sum
 from gossipsync.sim.driver import Driver
 from gossipsync.sim.world import World
 
 Listener = Callable[[Driver], None]
 Witness = Callable[[Driver, Event], None]
-_NOTHING_COVERED = bytes(8)
 
 
 class Observer:
@@ -41,8 +40,6 @@ class Observer:
         self._digests: dict[int, bytes] = {}
         self._drivers: dict[int, Driver] = {}
         """Those counted."""
-        self._has_covered = False
-        """Has anybody a line that is not in its digest?"""
         self._counts: Counter[bytes] = Counter()
         self._has_forks = False
         self._differed_s: float | None = None
@@ -87,19 +84,13 @@ class Observer:
         return {key: index for key, index in vector.items() if peer_of(key[1]) not in self.rogues}
 
     def _digest_of(self, peer: Peer) -> bytes:
-        if not self.rogues and not self._has_covered:
-            return peer.digest
+        if not self.rogues:
+            return whole_sum(peer.digest, peer.covered).to_bytes(8, "big")
         return sha256(repr(sorted(self.vector_of(peer).items())).encode()).digest()
 
     def _note(self, driver: Driver) -> None:
         assert driver.peer is not None, "only a running peer is counted"
         self._drivers[driver.number] = driver
-        if not self._has_covered and driver.peer.covered != _NOTHING_COVERED:
-            self._has_covered = True
-            changed_s = dict(self.changed_s)
-            for other in list(self._drivers.values()):
-                self._note(other)
-            self.changed_s.update(changed_s)
         digest = self._digest_of(driver.peer)
         former = self._digests.get(driver.number)
         if digest == former:

@@ -19,7 +19,7 @@ from gossipsync.core.model.bundle import FROZEN
 from gossipsync.core.model.ids import Origin, peer_of
 from gossipsync.core.model.reasons import Reason
 from gossipsync.core.replication.deltas import Span, build_delta
-from gossipsync.core.replication.lines import DEPTH, Line, LineKey, Range
+from gossipsync.core.replication.lines import DEPTH, Line, LineKey, Range, whole_sum
 from gossipsync.core.wire.messages import Compare, Delta, Digest, Equal, Push, Want
 
 PATIENCE: Final = 5.0
@@ -31,8 +31,6 @@ _TRIMMED_S: Final = 5.0
 """How long lines whose bundles are not whole any more are left to a reconciliation before they are asked for again."""
 _ANSWER_ROOM: Final = 4
 """Deltas that fit a link's queue when it is too full for pushes: whoever was not pushed something asks for it just then."""
-_WHOLE: Final = 1 << 64
-"""Of the sums of lines in a digest only so much counts beside those of lines that are remembered."""
 
 
 @define
@@ -180,7 +178,7 @@ class Exchanges:
     def _is_same_in_all(self, message: Digest) -> bool:
         """Have both the same lines, counting those that they only remember?"""
         mine = self._ctx.logs.lines.digest()
-        return _whole(message.sum, message.covered) == _whole(mine, self._covered_sum())
+        return whole_sum(message.sum, message.covered) == whole_sum(mine, self._covered_sum())
 
     def _first_step(self, link: Link, message: Digest) -> Compare:
         lines, limits = self._ctx.logs.lines, self._ctx.config.limits
@@ -370,8 +368,3 @@ class Exchanges:
             if link.is_closing:
                 return  # one forgery is proof enough: the rest is not worth a verification each
             self._ingest.accept(link, data, is_fresh=is_fresh)
-
-
-def _whole(total: bytes, covered: bytes) -> int:
-    """What stands for the lines of a digest and those of ended epochs together."""
-    return (int.from_bytes(total, "big") + int.from_bytes(covered, "big")) % _WHOLE

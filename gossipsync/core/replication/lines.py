@@ -21,11 +21,18 @@ SUM_BYTES: Final = 16
 HEAD_BYTES: Final = 8
 _MODULUS: Final = 1 << (8 * SUM_BYTES)
 _MASK: Final = _MODULUS - 1
+_WHOLE: Final = 1 << 64
+"""What is remembered of ended epochs is summed up in so many: the lesser half of a line's hash."""
 _NOTHING: Final = (0, 0)
 
 LineKey = tuple[str, Origin]
 Prefix = bytes
 """Nibbles, one a byte, 0 to DEPTH of them."""
+
+
+def whole_sum(digest: bytes, covered: bytes) -> int:
+    """What stands for the lines of a digest and those of ended epochs (8 bytes) together: the same when a line goes from these to those."""
+    return (int.from_bytes(digest, "big") + int.from_bytes(covered, "big")) % _WHOLE
 
 
 class Line(NamedTuple):
