@@ -193,3 +193,26 @@ def test_errands_are_few_and_answers_are_asked_for() -> None:
     assert rogue.hears(Reached) == [Reached(21, False)]
     rogue.says(Reached(5, True))
     assert victim.counted == {Reason.LIMIT: 12, Reason.UNSOLICITED: 1}
+
+
+def test_nobody_is_asked_to_reach_more_at_once_than_it_takes() -> None:
+    """Its answers are held up, or never come: whatever has become of the probes, there is no more to ask of it."""
+    victim = Victim()
+    names = [f"x{number}" for number in range(14)]
+    _known(victim, victim.honest, *names)
+    victim.honest.hears()
+    asked = _look_for(victim, names[:12])
+    assert len(asked) == 8
+    victim.honest.says(*[Reached(number, True) for number in asked[:2]])
+    assert len(_look_for(victim, names[12:])) == 2
+    assert not victim.counted
+    victim.honest.says(Reached(asked[0], True))
+    assert victim.counted == {Reason.UNSOLICITED: 1}
+
+
+def _look_for(victim: Victim, names: list[str]) -> list[int]:
+    """Have it probe some members, whom no dial reaches; the numbers of what it asks of the honest one."""
+    for name in names:
+        victim.peer._probing.check(identity(name).peer)
+    victim.settle()
+    return [reach.number for reach in victim.honest.hears() if isinstance(reach, Reach)]

@@ -88,6 +88,8 @@ class Probing:
     _ticks: int = 0
     _probes: dict[PeerId, _Probe] = field(factory=dict)
     _errands: dict[tuple[LinkId, int], _Errand] = field(factory=dict)
+    _asked: dict[LinkId, set[int]] = field(factory=dict)
+    """Numbers of what each was asked to reach and has not answered yet, whatever has become of the probe."""
 
     def start(self) -> None:
         """From now on look at the others."""
@@ -130,6 +132,8 @@ class Probing:
         self._calm_s = now_s + CALM_S
         self._verdicts.postpone(self._calm_s)
         for probe in self._probes.values():
+            self._number += 1  # some scouts may not have answered the old one, and would be asked the same twice
+            probe.number = self._number
             probe.started_s, probe.due_s = now_s, now_s + self._span_s(_DIRECT)
             probe.scouts = None
 
@@ -186,14 +190,21 @@ class Probing:
             self._fail(peer, probe)
 
     def _ask_others(self, peer: PeerId, probe: _Probe) -> None:
+        """Nobody is asked for more at once than he has to take, be it that his answers are held up."""
         ctx = self._ctx
+        limit = ctx.config.limits.reaches_per_link
         others = [
-            link.peer for link in ctx.by_peer.values() if link.peer != peer and not link.is_closing
+            link.peer
+            for link in ctx.by_peer.values()
+            if link.peer != peer
+            and not link.is_closing
+            and len(self._asked.get(link.id, ())) < limit
         ]
         probe.scouts = set()
         for other in ctx.rng.sample(others, min(SCOUTS, len(others))):
             link = ctx.by_peer[other]
             probe.scouts.add(link.id)
+            self._asked.setdefault(link.id, set()).add(probe.number)
             ctx.send(link, Reach(probe.number, peer))
         if (own := ctx.by_peer.get(peer)) is not None:
             ctx.send(own, Ping(probe.number))
@@ -233,6 +244,7 @@ class Probing:
 
     def link_down(self, link: Link) -> None:
         """A link has ended; where nobody said so, its peer may have."""
+        self._asked.pop(link.id, None)
         for key in [key for key in self._errands if key[0] == link.id]:
             del self._errands[key]
         if not link.is_parting and (not link.is_closing or link.peer in self._probes):
@@ -279,13 +291,17 @@ class Probing:
                 link.is_parting = True
 
     def _on_reached(self, link: Link, message: Reached) -> None:
+        asked = self._asked.get(link.id, set())
+        if message.number not in asked:
+            self._ctx.refuse(link, Reason.UNSOLICITED, "an answer about a member not asked for")
+            return
+        asked.discard(message.number)
         for peer, probe in self._probes.items():
             scouts = probe.scouts
             if scouts is not None and probe.number == message.number and link.id in scouts:
                 scouts.discard(link.id)
                 self._hear_scout(peer, probe, message)
                 return
-        self._ctx.refuse(link, Reason.UNSOLICITED, "an answer about a member not asked for")
 
     def _hear_scout(self, peer: PeerId, probe: _Probe, message: Reached) -> None:
         if message.was_reached:
