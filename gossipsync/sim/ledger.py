@@ -8,7 +8,7 @@ from __future__ import annotations
 from attrs import define, field
 
 from gossipsync.core import Peer, Written
-from gossipsync.core.model.ids import PeerId
+from gossipsync.core.model.ids import Origin, PeerId
 
 
 @define(eq=False)
@@ -39,16 +39,18 @@ class Ledger:
     def __init__(self) -> None:
         self.entries: list[Entry] = []
         self.by_key: dict[tuple[str, str], list[Entry]] = {}
+        self._authors: set[Origin] = set()
         self._held: tuple[object, list[Entry]] = (None, [])
 
     def add(self, entry: Entry) -> None:
         """One more write."""
         self.entries.append(entry)
+        self._authors.add(entry.written.origin)
         self.by_key.setdefault((entry.bucket, entry.key), []).append(entry)
 
     def held_by(self, peer: Peer) -> list[Entry]:
         """Entries that a peer's vector claims, and its own that are not sealed yet; remembered while nothing changes."""
-        own = peer.origin
+        own = peer.origin if peer.origin in self._authors else None  # others hold what their vectors say
         state = (own, peer.digest, peer.covered, len(self.entries))
         if self._held[0] != state:
             vector = peer.vector()

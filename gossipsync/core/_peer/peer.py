@@ -456,6 +456,10 @@ class Peer:
         self._ctx.now = now
         return self._report.status()
 
+    def warnings(self) -> Sequence[str]:
+        """Of a status, only these."""
+        return self._report.warnings()
+
     def members(self, now: Now) -> tuple[MemberStatus, ...]:
         """Every member, this peer first."""
         self._ctx.now = now

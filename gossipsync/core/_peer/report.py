@@ -136,7 +136,7 @@ class Report:
                 for reason, count in sorted(ctx.counters.items())
                 if reason in _REASONS
             },
-            warnings=tuple(self._warnings()),
+            warnings=tuple(self.warnings()),
             last_round_s=None
             if self._rounds.last_s is None
             else ctx.now.mono_s - self._rounds.last_s,
@@ -181,7 +181,7 @@ class Report:
         middle = offsets[(len(offsets) - 1) // 2 : len(offsets) // 2 + 1]
         return min(middle, key=abs, default=None)
 
-    def _warnings(self) -> list[WarningCode]:
+    def warnings(self) -> list[WarningCode]:
         ctx = self._ctx
         offset = self._offset_ms()
         suspect = offset is not None and abs(offset) > ctx.config.max_skew_ms // 2

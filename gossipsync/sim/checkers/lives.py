@@ -40,7 +40,7 @@ class Lives(Checker):
         simulation, now_s = self.simulation, self.simulation.world.now_s
         if not simulation.network.is_whole:
             self._since_s.clear()
-        warnings = peer.status(driver.now()).warnings
+        warnings = peer.warnings()
         is_warned = WarningCode.CLONED in warnings
         beside = simulation.beside(driver)
         for other in beside:
