@@ -50,7 +50,9 @@ class Ledger:
 
     def held_by(self, peer: Peer) -> list[Entry]:
         """Entries that a peer's vector claims, and its own that are not sealed yet; remembered while nothing changes."""
-        own = peer.origin if peer.origin in self._authors else None  # others hold what their vectors say
+        own = (
+            peer.origin if peer.origin in self._authors else None
+        )  # others hold what their vectors say
         state = (own, peer.digest, peer.covered, len(self.entries))
         if self._held[0] != state:
             vector = peer.vector()
