@@ -101,9 +101,10 @@ GARBAGE = {
     "covered: an origin of 39 bytes": (36, 1, _in_b((bytes(39), 1))),
     "doubt: half a row": (37, 1, _in_b((b"", bytes(55)))),
     "verdict: no bytes": (38, 1, (True,)),
-    "state sum: lines of 8 bytes": (39, False, 1, bytes(8), bytes(8)),
-    "state sum: a total of 16 bytes": (39, False, 1, bytes(16), bytes(16)),
-    "state sum: a cut of -1": (39, False, -1, bytes(16), bytes(8)),
+    "state sum: lines of 8 bytes": (39, False, 1, bytes(8), bytes(8), bytes(8)),
+    "state sum: remembered lines of 16 bytes": (39, False, 1, bytes(16), bytes(16), bytes(8)),
+    "state sum: a total of 16 bytes": (39, False, 1, bytes(16), bytes(8), bytes(16)),
+    "state sum: a cut of -1": (39, False, -1, bytes(16), bytes(8), bytes(8)),
     "one part too many": (38, 1, b"", 1),
 }
 
@@ -283,8 +284,8 @@ def test_state_sums_in_floods_move_nothing() -> None:
     rogue, _ = _rogue(victim)
     victim._before, victim._counted = victim._state(), victim.refused
     for ahead_ms in (0, 1, 1 << 40, (1 << 63) - 1 - START_MS):
-        rogue.says(StateSum(False, START_MS + ahead_ms, victim.peer.digest, bytes(8)))
-        rogue.says(StateSum(True, START_MS + ahead_ms, victim.peer.digest, bytes(8)))
+        rogue.says(StateSum(False, START_MS + ahead_ms, victim.peer.digest, bytes(8), bytes(8)))
+        rogue.says(StateSum(True, START_MS + ahead_ms, victim.peer.digest, bytes(8), bytes(8)))
     assert victim.peer._ctx.counters["states-differ"] <= 4
     assert victim.is_unmoved()
     assert victim.serves_the_honest()
@@ -745,7 +746,11 @@ def _differs(victim: Victim, rogue: Remote, total: bytes = b"differs!") -> int |
     """The rogue says, twice, that its state differs at the same vector; the number of the run that this brings."""
     victim.peer._upkeep._grow_trees()  # as a round does
     for _ in range(2):
-        rogue.says(StateSum(False, victim.peer._ctx.cut_ms(), victim.peer.digest, total))
+        rogue.says(
+            StateSum(
+                False, victim.peer._ctx.cut_ms(), victim.peer.digest, victim.peer.covered, total
+            )
+        )
     probes = [message for message in rogue.hears() if isinstance(message, Heads)]
     return probes[-1].run if probes else None
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gossipsync.core._peer.upkeep import Upkeep
 from gossipsync.core.model.events import Yielded
 from gossipsync.core.model.limits import Limits
 from gossipsync.core.model.reasons import Reason
@@ -363,6 +364,28 @@ def test_a_cell_that_was_lost_is_repaired() -> None:
     assert counted(broken, "states-differ") >= 2
     world.run(5)
     agree(world)
+
+
+def test_it_is_repaired_where_lines_of_ended_epochs_never_leave_the_same_digests(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Which have left is each peer's own affair: their states are compared nevertheless."""
+    monkeypatch.setattr(Upkeep, "_cover", lambda _upkeep: None)
+    world = _quick(3)
+    first, broken = world.nodes[:2]
+    fill(first, range(50))
+    settle(world)
+    (log,) = broken.up._ctx.logs.logs()
+    world.crash(first)
+    world.start(first)
+    first.put("later", 1)
+    settle(world)
+    broken.up._keeper.cover(log)
+    assert world.run_until(lambda: all(node.up.is_synced() for node in world.nodes), 60.0)
+    broken.up.replicas["b"].drop("k7", _cell(broken, "k7"))
+    assert world.run_until(lambda: "k7" in broken.pairs(), 240.0)
+    assert len({node.up.digest for node in world.nodes}) == 2
+    assert len({str(sorted(node.pairs())) for node in world.nodes}) == 1
 
 
 def _plant(world: World, node: Node, key: str) -> None:

@@ -254,7 +254,7 @@ MESSAGES: dict[str, messages.Message] = {
         4, (("values", b"\x01\x0f", reconciling.doubt_row(ORIGIN, 2, b"cellcell")),)
     ),
     "verdict": reconciling.Verdict(4, b"\x01\x00\x01"),
-    "state sum": reconciling.StateSum(False, START_MS + 60_000, bytes(range(16)), b"sumsums!"),
+    "state sum": reconciling.StateSum(False, START_MS + 60_000, bytes(range(16)), b"covered!", b"sumsums!"),
     "look for keys": looking.Look(5, "values", looking.Aspect.KEYS, "user:", (), b""),
     "look for keys, the next page": looking.Look(
         5, "values", looking.Aspect.KEYS, "user:", (), b"user:7"

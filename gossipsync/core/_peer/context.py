@@ -101,6 +101,8 @@ class Link:
     goals: dict[LineKey, int] = field(factory=dict)
     """How far its lines were when last compared, where ours were behind."""
     was_compared: bool = False
+    whole: int | None = None
+    """What stood for all its lines, remembered ones too, when it was last found to have what we had."""
     covered: bytes = b""
     """What stands for the lines that it remembers of ended epochs."""
     probed: bytes | None = None

@@ -157,12 +157,13 @@ class Exchanges:
         if message.sum == lines.digest():
             link.covered = message.covered
             ctx.send(link, Equal(message.exchange, ctx.now.wall_ms, self._covered_sum()))
-            self._equal(link, message.sum, lines.seq)
+            self._equal(link, message.sum, lines.seq, whole_sum(message.sum, message.covered))
             return
         if self._is_same_in_all(message):
             # Lines of ended epochs have left one digest before the other: there is nothing to learn, and no base to go on from.
             link.covered = self._covered_sum()
             ctx.send(link, Equal(message.exchange, ctx.now.wall_ms, message.covered))
+            link.whole = whole_sum(message.sum, message.covered)
             link.was_compared = True
             link.goals.clear()
             self._compared(link)
@@ -205,12 +206,13 @@ class Exchanges:
         link.offset_ms = message.wall_ms - middle_ms
         link.clock_ms = link.offset_ms + self._ctx.now.wall_ms - 1000 * self._ctx.now.mono_s
         link.covered = message.covered
-        self._equal(link, exchange.sum, exchange.seq)
+        self._equal(link, exchange.sum, exchange.seq, whole_sum(exchange.sum, message.covered))
 
-    def _equal(self, link: Link, total: bytes, seq: int) -> None:
+    def _equal(self, link: Link, total: bytes, seq: int, whole: int) -> None:
         """Both had the same at that moment: the base for the next comparison."""
         link.base = total
         link.base_seq = seq
+        link.whole = whole
         link.was_compared = True
         link.goals.clear()
         self._compared(link)

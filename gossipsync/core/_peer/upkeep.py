@@ -20,7 +20,7 @@ from gossipsync.core._peer.standing import Standing
 from gossipsync.core.model.hlc import hlc_ms
 from gossipsync.core.model.ids import LinkId, PeerId
 from gossipsync.core.replication.keeping import Keeper
-from gossipsync.core.replication.lines import LineKey
+from gossipsync.core.replication.lines import LineKey, whole_sum
 from gossipsync.core.replication.logs import Log
 from gossipsync.core.wire.reconciling import StateSum
 
@@ -180,7 +180,10 @@ class Upkeep:
         """One of the members whose vectors were equal to ours when last compared; none where there is none."""
         ctx = self._ctx
         digest = ctx.logs.lines.digest()
-        equal = [peer for peer, link in ctx.by_peer.items() if link.base == digest]
+        whole = whole_sum(digest, self._keeper.covered_sum())
+        equal = [
+            peer for peer, link in ctx.by_peer.items() if link.base == digest or link.whole == whole
+        ]
         equal = [peer for peer in equal if peer in preferred] or equal
         return [ctx.by_peer[peer] for peer in ctx.rng.sample(equal, min(1, len(equal)))]
 
@@ -192,14 +195,24 @@ class Upkeep:
             replica.tree(ctx.now.wall_ms, cut_ms).lasting_sum for replica in ctx.replicas.values()
         )
         return StateSum(
-            is_answer, cut_ms, ctx.logs.lines.digest(), (total % (1 << 64)).to_bytes(8, "big")
+            is_answer,
+            cut_ms,
+            ctx.logs.lines.digest(),
+            self._keeper.covered_sum(),
+            (total % (1 << 64)).to_bytes(8, "big"),
         )
+
+    def _is_at_ours(self, message: StateSum) -> bool:
+        """Is it about a vector like ours, be it that lines of ended epochs have left one and not the other?"""
+        digest = self._ctx.logs.lines.digest()
+        whole = whole_sum(digest, self._keeper.covered_sum())
+        return message.lines == digest or whole_sum(message.lines, message.covered) == whole
 
     def on_sum(self, link: Link, message: StateSum) -> None:
         """A member's state, at its vector: if that is ours, too, the states should be equal."""
         ctx = self._ctx
         latest_ms = ctx.cut_ms() + ctx.config.max_skew_ms
-        if message.lines != ctx.logs.lines.digest() or message.cut_ms > latest_ms:
+        if not self._is_at_ours(message) or message.cut_ms > latest_ms:
             return
         if self._commits.is_gathering or not self._is_grown:
             return

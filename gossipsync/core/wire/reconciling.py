@@ -130,11 +130,12 @@ class Verdict:
 
 @frozen
 class StateSum:
-    """What stands for my state at a cut, and for the vector at which it is that."""
+    """What stands for my state at a cut, and for the vector and the remembered lines at which it is that."""
 
     is_answer: bool
     cut_ms: int
     lines: bytes
+    covered: bytes
     total: bytes
 
 
@@ -164,8 +165,8 @@ def reconciling_parts(message: Reconciling) -> tuple[object, ...]:
             return (37, run, grouped(rows))
         case Verdict(run, bits):
             return (38, run, bits)
-        case StateSum(is_answer, cut_ms, lines_sum, total):
-            return (39, is_answer, cut_ms, lines_sum, total)
+        case StateSum(is_answer, cut_ms, lines_sum, covered_sum, total):
+            return (39, is_answer, cut_ms, lines_sum, covered_sum, total)
 
 
 def parse_reconciling(parts: tuple[object, ...]) -> Reconciling:
@@ -199,10 +200,15 @@ def parse_reconciling(parts: tuple[object, ...]) -> Reconciling:
             return Doubt(count(run), _packed(groups, _DOUBT_BYTES))
         case (38, int(run), bytes(bits)):
             return Verdict(count(run), bits)
-        case (39, bool(is_answer), int(cut_ms), bytes(lines_sum), bytes(total)) if (
-            len(lines_sum) == 16 and len(total) == SUM_BYTES
-        ):
-            return StateSum(is_answer, count(cut_ms), lines_sum, total)
+        case (
+            39,
+            bool(is_answer),
+            int(cut_ms),
+            bytes(lines_sum),
+            bytes(covered_sum),
+            bytes(total),
+        ) if len(lines_sum) == 16 and len(covered_sum) == len(total) == SUM_BYTES:
+            return StateSum(is_answer, count(cut_ms), lines_sum, covered_sum, total)
         case _:
             raise strict.MalformedError("not a message known here")
 
