@@ -10,9 +10,12 @@ same for both who compare, since one of them may have forgotten such cells alrea
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
 from typing import Final, NamedTuple
+
+from attrs import define, field
 
 from gossipsync.core.model.bucket import Kind
 from gossipsync.core.model.entry import stub_of
@@ -57,6 +60,32 @@ def sum_of(found: Iterable[Found]) -> int:
     return sum(int.from_bytes(one.hash, "big") for one in found) % _MODULUS
 
 
+@define
+class _Leaf:
+    """The keys of a lowest range, and beside each what stands for its cells and how many these are: so a change costs what changed."""
+
+    keys: list[str] = field(factory=list)
+    sums: array[int] = field(factory=lambda: array("Q"))
+    counts: array[int] = field(factory=lambda: array("L"))
+
+    def put(self, key: str, total: int, count: int) -> tuple[int, int]:
+        """Note a key's cells, none if it has gone. By how much the leaf's sum and its count of cells have changed."""
+        if key not in self.keys:
+            if count:
+                self.keys.append(key)
+                self.sums.append(total)
+                self.counts.append(count)
+            return total, count
+        place = self.keys.index(key)
+        change = total - self.sums[place], count - self.counts[place]
+        if count:
+            self.sums[place], self.counts[place] = total, count
+        else:
+            for column in (self.keys, self.sums, self.counts):
+                del column[place]
+        return change
+
+
 class CellTree:
     """The sums of one bucket. `grace_ms` as for the replica."""
 
@@ -64,7 +93,7 @@ class CellTree:
         self._salt = sha256(b"gossipsync cells v1" + bucket.encode() + b"\x00")
         self._grace_ms = grace_ms
         self._sums: dict[Prefix, tuple[int, int]] = {}
-        self._leaves: dict[Prefix, list[str]] = {}
+        self._leaves: dict[Prefix, _Leaf] = {}
         self._ending: dict[str, int] = {}
         """Keys with cells that end up to the cut, and what stands for these cells."""
         self._ending_total = 0
@@ -88,22 +117,16 @@ class CellTree:
     ) -> None:
         """Take in what changed, and what now ends before the cut."""
         self.cut_ms = cut_ms
-        dirty = set()
         for key in changed:
-            leaf = self.leaf_of(key)[: self.depth]
-            dirty.add(leaf)
-            keys = self._leaves.setdefault(leaf, [])
-            if key not in cells:
-                if key in keys:
-                    keys.remove(key)
-            elif key not in keys:
-                keys.append(key)
-            self._note_ending(cells, kind, key)
-        for leaf in dirty:
-            found = list(self._found(cells, kind, self._leaves[leaf]))
-            self._set(leaf, sum_of(found), len(found))
-            if not self._leaves[leaf]:
-                del self._leaves[leaf]
+            found = list(self._found(cells, kind, (key,))) if key in cells else []
+            self._note_ending(key, found)
+            prefix = self.leaf_of(key)[: self.depth]
+            leaf = self._leaves.get(prefix)
+            if leaf is None:
+                leaf = self._leaves[prefix] = _Leaf()
+            self._add(prefix, *leaf.put(key, sum_of(found), len(found)))
+            if not leaf.keys:
+                del self._leaves[prefix]
 
     def leaf_of(self, key: str) -> Prefix:
         """The range of the lowest level in which a key lies."""
@@ -120,7 +143,7 @@ class CellTree:
         """The keys behind one, of whatever is not only dead, in the order of their ranges: no key that comes or goes moves a place in it."""
         start = (b"", "") if key is None else self.place_of(key)
         for leaf in self._leaves_from(b"", start[0][: self.depth]):
-            for place in sorted(map(self.place_of, self._leaves[leaf])):
+            for place in sorted(map(self.place_of, self._leaves[leaf].keys)):
                 if place > start:
                     yield place[1]
 
@@ -149,7 +172,8 @@ class CellTree:
     def found_in(self, cells: Mapping[str, Group], kind: Kind, prefix: Prefix) -> list[Found]:
         """The cells of a range."""
         if len(prefix) >= self.depth:
-            keys = self._leaves.get(prefix[: self.depth], [])
+            leaf = self._leaves.get(prefix[: self.depth])
+            keys = [] if leaf is None else leaf.keys
             if len(prefix) > self.depth:
                 keys = [key for key in keys if self.leaf_of(key)[: len(prefix)] == prefix]
             return list(self._found(cells, kind, keys))
@@ -160,23 +184,21 @@ class CellTree:
                 found += self.found_in(cells, kind, lower)
         return found
 
-    def _note_ending(self, cells: Mapping[str, Group], kind: Kind, key: str) -> None:
+    def _note_ending(self, key: str, found: Iterable[Found]) -> None:
         self._ending_total -= self._ending.pop(key, 0)
-        if key in cells:
-            total = sum_of(
-                one
-                for one in self._found(cells, kind, (key,))
-                if one.ends_ms is not None and one.ends_ms <= self.cut_ms
-            )
-            if total:
-                self._ending[key] = total
-                self._ending_total += total
+        total = sum_of(
+            one for one in found if one.ends_ms is not None and one.ends_ms <= self.cut_ms
+        )
+        if total:
+            self._ending[key] = total
+            self._ending_total += total
 
-    def _set(self, leaf: Prefix, total: int, count: int) -> None:
-        old_total, old_count = self._sums.get(leaf, (0, 0))
+    def _add(self, leaf: Prefix, total: int, count: int) -> None:
+        if not total and not count:
+            return
         for level in range(self.depth + 1):
             before, held = self._sums.get(leaf[:level], (0, 0))
-            after = ((before + total - old_total) % _MODULUS, held + count - old_count)
+            after = ((before + total) % _MODULUS, held + count)
             if after[1]:
                 self._sums[leaf[:level]] = after
             else:
