@@ -194,7 +194,14 @@ def test_json_shapes(peer: PeerProcess) -> None:
     [row] = peer.ok("members", "-o", "ndjson").splitlines()
     assert json.loads(row)["name"] == "a"
     health = peer.json("gossipinfo")["health"]
-    assert health == {"score": 0, "stalls": 0, "probes_failed": 0, "doubts_refuted": 0}
+    assert health == {
+        "score": 0,
+        "stalls": 0,
+        "probes_failed": 0,
+        "doubts_refuted": 0,
+        "probes_delayed": 0,
+        "statements_delayed": 0,
+    }
     assert peer.json("gossipinfo", "a")
     unknown = peer.run("gossipinfo", "nobody")
     assert unknown.returncode == 1

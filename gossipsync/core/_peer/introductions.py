@@ -207,7 +207,7 @@ class Introductions:
             return
         former = ctx.members.find(presence.peer)
         known = None if former is None else former.presence
-        was_doubted = former is not None and former.suspicion is not None
+        was_doubted = former is not None and former.is_doubted
         member = ctx.members.take(presence, ctx.now.mono_s)
         if member is None:
             ctx.refuse(link, Reason.LIMIT, "too many members")
@@ -223,7 +223,7 @@ class Introductions:
             if presence.stance is not Stance.UP or (known is None and not ctx.is_sparse):
                 self._spread(link, presence)
                 return
-        if link is not None and was_doubted and member.suspicion is None:
+        if link is not None and was_doubted and not member.is_doubted:
             self._spread(link, presence)  # it lives: as quickly known as the doubt was
 
     def _follow(self, source: Link | None, presence: Presence) -> None:

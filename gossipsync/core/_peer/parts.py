@@ -84,6 +84,8 @@ class Parts:
             "stalls": self.probing.stalls,
             "probes_failed": self.probing.failed,
             "doubts_refuted": self.verdicts.refuted,
+            "probes_delayed": self.probing.delayed,
+            "statements_delayed": self.verdicts.delayed,
         }
 
     def _replicate(self) -> None:

@@ -6,8 +6,9 @@ without a word, a dial that is refused, and another's doubt have the member prob
 Das, Gupta, Motivala, "SWIM" (2002), and Dadgar, Phillips, Currey, "Lifeguard" (2018): all patience is multiplied by our own
 health, and nothing is concluded for `CALM_S` after our own loop stood still.
 
-Invariant: a constant number of pings a tick, however many members; at most `Limits.reaches_per_link` members that others have us
-reach for.
+Invariant: a constant number of pings a tick, of probes under way and of doubts a second, however many members, and however many
+of them fail at once: whoever does not fit waits, in `Context.unsure` or in its probe. At most `Limits.reaches_per_link` members
+that each link has us reach for.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ _DIRECT: Final = 0.5
 """Probe intervals to answer a ping or a dial: several round trips between continents."""
 _INDIRECT: Final = 0.75
 """Probe intervals for scouts to answer: a dial of theirs, there and back."""
+_LEAST_WAIT_S: Final = 0.02
+"""For a turn to doubt: what is left of an allowance is not exact."""
 _OVERDUE: Final = 1.25
 """Presence refreshes of silence that make a dial that timed out worth a probe; one that is refused always is."""
 _TIDY_EVERY: Final = 5
@@ -58,6 +61,8 @@ class _Probe:
     """Has dialling it failed for sure?"""
     scouts: set[LinkId] | None = None
     """Links of those who have not yet answered; None before they are asked."""
+    has_waited: bool = False
+    """Had it to wait for scouts, or with its doubt?"""
 
 
 @define(eq=False)
@@ -82,6 +87,8 @@ class Probing:
     stalls: int = 0
     failed: int = 0
     """Probes that nobody answered."""
+    delayed: int = 0
+    """Probes that had to wait because there were too many at once."""
     _next_s: float = 0.0
     _calm_s: float = 0.0
     _number: int = 0
@@ -121,6 +128,7 @@ class Probing:
             self._tick()
         for peer in self._verdicts.decide():
             self.check(peer)
+        self._resume()
         dues = [probe.due_s for probe in self._probes.values()]
         dues += [errand.due_s for errand in self._errands.values()]
         self.deadline_s = min([self._next_s, self._verdicts.next_deadline(), *dues])
@@ -151,9 +159,6 @@ class Probing:
         pings = _PINGS_IN_VIEW if ctx.is_sparse else _PINGS
         for link in nsmallest(pings, silent, key=lambda link: (link.heard_s, link.id)):
             self.check(link.peer)
-        unsure, ctx.unsure = ctx.unsure, {}
-        for peer in unsure:
-            self.check(peer)
         if self._ticks % _TIDY_EVERY == 0:
             self._verdicts.forget_old()
 
@@ -164,6 +169,10 @@ class Probing:
         ctx = self._ctx
         member = ctx.members.find(peer)
         if peer in self._probes or member is None or not _is_expected(member):
+            return
+        if len(self._probes) >= ctx.config.limits.probes:
+            self.delayed += 1
+            ctx.unsure[peer] = None
             return
         self._number += 1
         now_s = ctx.now.mono_s
@@ -176,6 +185,21 @@ class Probing:
             probe.is_refused = True
             self._ask_others(peer, probe)
         self._arm(probe.due_s)
+
+    def _resume(self) -> None:
+        """Probe those whom we are unsure of, as many as may be at once; the rest waits its turn."""
+        unsure = self._ctx.unsure
+        while unsure and len(self._probes) < self._ctx.config.limits.probes:
+            peer = next(iter(unsure))
+            del unsure[peer]
+            self.check(peer)
+
+    def _wait(self, probe: _Probe, until_s: float) -> None:
+        """What a probe needs next is used up: it goes on later."""
+        self.delayed += not probe.has_waited
+        probe.has_waited = True
+        probe.due_s = until_s
+        self._arm(until_s)
 
     def _has_answered(self, peer: PeerId, since_s: float) -> bool:
         link = self._ctx.by_peer.get(peer)
@@ -194,14 +218,14 @@ class Probing:
         ctx = self._ctx
         limit = ctx.config.limits.reaches_per_link
         others = [
-            link.peer
-            for link in ctx.by_peer.values()
-            if link.peer != peer
-            and not link.is_closing
-            and len(self._asked.get(link.id, ())) < limit
+            link for link in ctx.by_peer.values() if link.peer != peer and not link.is_closing
         ]
+        free = [link.peer for link in others if len(self._asked.get(link.id, ())) < limit]
+        if others and not free:
+            self._wait(probe, ctx.now.mono_s + self._span_s(_DIRECT))
+            return
         probe.scouts = set()
-        for other in ctx.rng.sample(others, min(SCOUTS, len(others))):
+        for other in ctx.rng.sample(free, min(SCOUTS, len(free))):
             link = ctx.by_peer[other]
             probe.scouts.add(link.id)
             self._asked.setdefault(link.id, set()).add(probe.number)
@@ -213,12 +237,22 @@ class Probing:
 
     def _fail(self, peer: PeerId, probe: _Probe) -> None:
         """Nobody reaches it. Scouts that are silent themselves speak against us rather than against it."""
+        now_s, member = self._ctx.now.mono_s, self._ctx.members.find(peer)
+        trust = None if member is None else member.trust
+        if member is None or (trust is not None and trust.refuted_s >= probe.started_s):
+            del self._probes[peer]  # it has refuted meanwhile what another said of it
+            return
+        is_calm = now_s < self._calm_s
+        may_s = self._verdicts.may_doubt_s()
+        if _is_expected(member) and not is_calm and may_s > now_s:
+            self._wait(probe, max(may_s, now_s + _LEAST_WAIT_S))
+            return
         del self._probes[peer]
         self.failed += 1
         silent = len(probe.scouts or ())
         if silent:
             self._health.worse(silent)
-        if self._ctx.now.mono_s >= self._calm_s:
+        if not is_calm:
             self._verdicts.doubt(peer)
             self._arm(self._verdicts.next_deadline())
 
@@ -255,7 +289,8 @@ class Probing:
         member = None if peer is None else self._ctx.members.find(peer)
         if peer is None or member is None or reason in ("busy", "self"):
             return
-        for key in [key for key, errand in self._errands.items() if errand.peer == peer]:
+        errands = [key for key, errand in self._errands.items() if errand.peer == peer]
+        for key in errands:
             self._answer(key, was_reached=self._has_answered(peer, self._errands[key].started_s))
         probe = self._probes.get(peer)
         if probe is not None:
@@ -263,7 +298,12 @@ class Probing:
             if probe.scouts is None and not member.is_linked:
                 self._ask_others(peer, probe)
             return
-        silence_s = self._ctx.now.mono_s - member.heard_s
+        now_s, interval_s = self._ctx.now.mono_s, self._ctx.config.probe_interval_s
+        if (errands and self._verdicts.is_crowded) or (
+            member.trust is not None and member.trust.lasts(now_s, interval_s)
+        ):
+            return
+        silence_s = now_s - member.heard_s
         is_overdue = silence_s > _OVERDUE * self._ctx.refresh_s
         if (
             not member.is_linked

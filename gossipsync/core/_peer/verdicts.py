@@ -1,8 +1,7 @@
 """Verdicts: doubts about members and dismissals, how they spread, and how whoever lives refutes them.
 
-A statement that is news goes at once to all links, and to every link that opens while it is fresh, so that it reaches a sparse
-mesh along many ways; nobody relays what does not verify, or more doubts about one member than count. Whoever hears itself
-doubted shows a newer presence, which spreads the same way and ends the doubts.
+A statement that is news is passed on (see spreading); nobody relays what does not verify, or more doubts about one member than
+count. Whoever hears itself doubted shows a newer presence, which spreads the same way and ends the doubts.
 
 Invariant: by others' words alone nobody is down but by `ENOUGH` members that each signed it, and nobody who is linked with us and
 answers. Nothing is concluded for a while after this peer's own loop stood still.
@@ -10,7 +9,6 @@ answers. Nothing is concluded for a while after this peer's own loop stood still
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -18,6 +16,8 @@ from attrs import define, field
 
 from gossipsync.core._peer.context import Context, Link
 from gossipsync.core._peer.introductions import Introductions
+from gossipsync.core._peer.spreading import Spreading
+from gossipsync.core.membership.allowance import Allowance
 from gossipsync.core.membership.members import DOWN_AFTER, Member
 from gossipsync.core.membership.presence import Stance
 from gossipsync.core.membership.statements import (
@@ -33,20 +33,11 @@ from gossipsync.core.model.events import MemberChanged
 from gossipsync.core.model.ids import PeerId, peer_text
 from gossipsync.core.model.reasons import Reason
 from gossipsync.core.wire.liveness import Statements
+from gossipsync.core.wire.messages import Presences
 from gossipsync.errors import NotPermittedError
 
-_FRESH_ROUNDS: Final = 4
-"""Rounds for which a statement is told to links that open, at least; else log2 of the members."""
-_FRESH: Final = 256
-"""Fresh statements remembered; in a sparse mesh more than any member's part of a partition into halves."""
-
-
-@define
-class _Allowance:
-    """Statements of one member that may still be verified at once."""
-
-    left: float
-    at_s: float
+_MANY: Final = 8
+"""Members in doubt at once from which on that is no matter of single members: those whom others have us reach we do not probe as well."""
 
 
 @define(eq=False)
@@ -57,16 +48,28 @@ class Verdicts:
     _introductions: Introductions
     _health: LocalHealth
     _put_head: Callable[[str, bytes | None], None]
-    _fresh: deque[tuple[int, float, Statement]] = field(factory=lambda: deque(maxlen=_FRESH))
-    _seq: int = 0
     _open: dict[PeerId, Suspicion] = field(factory=dict)
     """Suspicions without a verdict."""
     _dismissals: dict[PeerId, Statement] = field(factory=dict)
-    _allowances: dict[PeerId, _Allowance] = field(factory=dict)
+    _allowances: dict[PeerId, Allowance] = field(factory=dict)
+    _doubts: Allowance | None = None
+    _spreading: Spreading = field(init=False)
     refuted: int = 0
     """How often we refuted a statement about ourselves."""
+    _refuted_s: float = float("-inf")
+
+    def __attrs_post_init__(self) -> None:
+        self._spreading = Spreading(self._ctx, self._stands)
 
     # -- our own word ----------------------------------------------------------------------------------------
+
+    def may_doubt_s(self) -> float:
+        """When we may next doubt somebody: at once, unless we have just doubted many."""
+        now_s, limits = self._ctx.now.mono_s, self._ctx.config.limits
+        if self._doubts is None:
+            self._doubts = Allowance(limits.doubts, now_s)
+        self._doubts.grow(now_s, limits.doubts, limits.doubts_per_s)
+        return now_s + max(0.0, 1 - self._doubts.left) / limits.doubts_per_s
 
     def doubt(self, peer: PeerId) -> None:
         """We have probed a member in vain, and so have those whom we asked to: say so."""
@@ -76,8 +79,10 @@ class Verdicts:
         if member.suspicion is not None and member.suspicion.own is not None:
             return
         statement = self._state(Claim.DOUBT, member)
+        if self._doubts is not None:
+            self._doubts.take()
         self._suspect(member).own = statement
-        self._spread(statement, None)
+        self._spread(statement)
         self._ctx.judge(member)
 
     def dismiss(self, called: str) -> PeerId:
@@ -92,7 +97,7 @@ class Verdicts:
             )
         statement = self._state(Claim.DISMISSAL, member)
         self._apply(statement)
-        self._spread(statement, None)
+        self._spread(statement)
         return member.peer
 
     def _state(self, claim: Claim, member: Member) -> Statement:
@@ -123,18 +128,20 @@ class Verdicts:
         for data in message.data:
             statement = self._read(link, data)
             if link.is_closing:
-                return []  # one forgery is proof enough
+                to_probe.clear()  # one forgery is proof enough
+                break
             if statement is None:
                 continue
             if statement.about == ctx.peer_id:
                 against_us = max(against_us, statement.bound)
             elif statement.claim is Claim.DOUBT and self._count(statement):
-                self._spread(statement, link)
+                self._spreading.add(statement, link)
                 if statement.about in ctx.by_peer:
                     to_probe[statement.about] = None
             elif statement.claim is Claim.DISMISSAL and self._apply(statement):
-                self._spread(statement, link)
-        if against_us >= 0:
+                self._spreading.add(statement, link)
+        self._spreading.flush()
+        if against_us >= 0 and not link.is_closing:
             self._refute(against_us)
         return list(to_probe)
 
@@ -150,6 +157,7 @@ class Verdicts:
             ctx.refuse(link, Reason.MALFORMED, str(error))
             return None
         if not self._is_news(statement):
+            self._correct(link, statement)
             return None
         if statement.bound > ctx.now.wall_ms + self._skew_ms(statement):
             ctx.refuse(link, Reason.SKEW, "a statement about the future")
@@ -164,6 +172,23 @@ class Verdicts:
             ctx.refuse(link, Reason.SIGNATURE, "a statement not signed by its member")
             return None
         return statement
+
+    def _correct(self, link: Link, statement: Statement) -> None:
+        """Whoever tells of a doubt that is refuted already lacks the presence that did it: a renewal may have come between."""
+        ctx, about = self._ctx, statement.about
+        presence, member = ctx.members.presence_of(about), ctx.members.find(about)
+        trust = None if member is None else member.trust
+        shown_s = float("-inf") if trust is None else trust.refuted_s
+        if about == ctx.peer_id:
+            shown_s = self._refuted_s
+        if (
+            statement.claim is Claim.DOUBT
+            and presence is not None
+            and presence.stamp > statement.bound
+            and ctx.now.mono_s - shown_s > ctx.config.probe_interval_s  # else it is on its way
+        ):
+            ctx.tell_credentials(link, (about,))
+            ctx.send(link, Presences((presence.data,)))
 
     def _skew_ms(self, statement: Statement) -> int:
         # We refute whatever others believe, also those whose clocks are ahead of ours.
@@ -182,7 +207,7 @@ class Verdicts:
         if statement.claim is Claim.DISMISSAL:
             former = self._dismissals.get(statement.about)
             return former is None or statement.bound > former.bound
-        if member is None or member.stance is not Stance.UP:
+        if member is None or member.stance is not Stance.UP or statement.bound <= member.doubted:
             return False
         return member.suspicion is None or member.suspicion.is_news(statement)
 
@@ -191,13 +216,9 @@ class Verdicts:
         now_s, limits = self._ctx.now.mono_s, self._ctx.config.limits
         known = self._allowances.get(by)
         if known is None:
-            known = self._allowances[by] = _Allowance(limits.statements, now_s)
-        grown = known.left + (now_s - known.at_s) * limits.statements_per_s
-        known.left, known.at_s = min(limits.statements, grown), now_s
-        if known.left < 1:
-            return False
-        known.left -= 1
-        return True
+            known = self._allowances[by] = Allowance(limits.statements, now_s)
+        known.grow(now_s, limits.statements, limits.statements_per_s)
+        return known.take()
 
     def _count(self, doubt: Statement) -> bool:
         member = self._ctx.members.find(doubt.about)
@@ -217,6 +238,7 @@ class Verdicts:
     def _refute(self, bound: int) -> None:
         """We live: whoever doubts that hears it from us at once."""
         self.refuted += 1
+        self._refuted_s = self._ctx.now.mono_s
         self._health.worse()  # as in Lifeguard: others found us slow
         self._introductions.renew_above(bound)
 
@@ -263,30 +285,18 @@ class Verdicts:
 
     # -- spreading -------------------------------------------------------------------------------------------
 
-    def _spread(self, statement: Statement, source: Link | None) -> None:
-        self._seq += 1
-        self._fresh.append((self._seq, self._ctx.now.mono_s, statement))
-        for link in self._ctx.by_peer.values():
-            if link is not source:
-                self._ctx.send(link, Statements((statement.data,)))
-                link.told_statements = self._seq
+    def _spread(self, statement: Statement) -> None:
+        self._spreading.add(statement, None)
+        self._spreading.flush()
 
     def greet(self, link: Link) -> None:
         """Tell a new link what is fresh; one that is to stay, also who was dismissed."""
-        ctx = self._ctx
-        rounds = max(_FRESH_ROUNDS, ctx.mesh_size.bit_length())
-        since_s = ctx.now.mono_s - rounds * ctx.config.gossip_interval_s
-        told = {
-            statement.data: None
-            for seq, at_s, statement in self._fresh
-            if at_s >= since_s and seq > link.told_statements and self._stands(statement)
-        }
-        if not link.is_transient:
-            told |= {dismissal.data: None for dismissal in self._dismissals.values()}
-        link.told_statements = self._seq
-        data, share = list(told), ctx.config.limits.statements
-        for start in range(0, len(data), share):
-            ctx.send(link, Statements(tuple(data[start : start + share])))
+        self._spreading.greet(link, self._dismissals.values())
+
+    @property
+    def delayed(self) -> int:
+        """Statements that had to wait because there were too many."""
+        return self._spreading.delayed
 
     def _stands(self, statement: Statement) -> bool:
         if statement.claim is Claim.DISMISSAL:
@@ -298,9 +308,15 @@ class Verdicts:
     # -- deciding --------------------------------------------------------------------------------------------
 
     def next_deadline(self) -> float:
-        """When the next suspicion is to be decided."""
+        """When the next suspicion is to be decided, or what waits may be told."""
         interval_s = self._ctx.config.probe_interval_s
-        return min((each.due_s(interval_s) for each in self._open.values()), default=float("inf"))
+        dues = (each.due_s(interval_s) for each in self._open.values())
+        return min(self._spreading.next_s, min(dues, default=float("inf")))
+
+    @property
+    def is_crowded(self) -> bool:
+        """Are so many in doubt that it is no matter of single members?"""
+        return len(self._open) >= _MANY
 
     def postpone(self, until_s: float) -> None:
         """Our own loop stood still: whatever we did not hear is our own fault until it has had time to arrive."""
@@ -310,6 +326,7 @@ class Verdicts:
     def decide(self) -> list[PeerId]:
         """Speak the verdicts that are due. Members doubted by too few, and not by us: probe them."""
         ctx = self._ctx
+        self._spreading.flush()
         to_probe = []
         for peer, suspicion in list(self._open.items()):
             member = ctx.members.find(peer)

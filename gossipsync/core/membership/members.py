@@ -18,7 +18,7 @@ from attrs import define
 
 from gossipsync.core.membership.drawing import Crowd
 from gossipsync.core.membership.presence import SHORT_BYTES, Presence, Stance
-from gossipsync.core.membership.suspicion import Suspicion
+from gossipsync.core.membership.suspicion import Suspicion, Trust
 from gossipsync.core.model.ids import PeerId, peer_text
 from gossipsync.core.ports import Rng
 from gossipsync.errors import LocalError
@@ -56,6 +56,10 @@ class Member:
     """Its link broke when its clock showed this (ms, as we guess), and nothing newer was heard since."""
     suspicion: Suspicion | None = None
     """The doubts about it that stand."""
+    doubted: int = -1
+    """The highest bound of doubts that ended for us because we have heard it ourselves; -1 once it has refuted them for all."""
+    trust: Trust | None = None
+    """What it has refuted; None where nobody doubted it, or it was reached since."""
     state: str = "alive"
     was_shown: bool = False
     """Has the application been told of its state?"""
@@ -78,6 +82,11 @@ class Member:
     def zone(self) -> str:
         """Where it says it is."""
         return "" if self.presence is None else self.presence.zone
+
+    @property
+    def is_doubted(self) -> bool:
+        """Is there a doubt about it that it has not yet refuted?"""
+        return self.suspicion is not None or self.doubted >= 0
 
     def clock_ms(self, now_s: float) -> int:
         """What its clock shows now, going by its own stamps: never ahead of it but where it was set back."""
@@ -204,7 +213,9 @@ class Members:
             self._unbar(peer)
             member.heard_s = now_s
             member.lost_stamp = None
-            member.suspicion = None
+            if member.suspicion is not None:
+                member.doubted = max(member.doubted, member.suspicion.bound)
+            member.suspicion = member.trust = None
         return member
 
     def _member(self, peer: PeerId, now_s: float) -> Member | None:
@@ -239,8 +250,14 @@ class Members:
         self._unbar(presence.peer)
         if member.lost_stamp is not None and presence.stamp > member.lost_stamp:
             member.lost_stamp = None
+        was_doubted = member.is_doubted
         if member.suspicion is not None and member.suspicion.end_before(presence.stamp):
             member.suspicion = None
+        if presence.stamp > member.doubted:
+            member.doubted = -1
+        if was_doubted and not member.is_doubted:
+            member.trust = member.trust or Trust()
+            member.trust.refute(now_s)
         if member.lost_stamp is None and member.suspicion is None:
             member.heard_s = now_s
         self._note(member, presence, now_s)

@@ -25,6 +25,10 @@ LONGEST: Final = 4.0
 """Probe intervals that a suspect has to refute what a single member doubts."""
 SHORTEST: Final = 1.25
 """Probe intervals that it has however many doubt: news and answer cross a mesh of thousands in less."""
+_TRUST_FIRST: Final = 10.0
+"""Probe intervals for which a dial that failed is no reason to doubt whoever has just refuted a doubt; twice that after the next."""
+_TRUST_LAST: Final = 320.0
+"""And at most: those linked with it look after it all the time."""
 _WORST_HEALTH: Final = 8
 """As in Lifeguard's evaluation: patience grows to nine times."""
 
@@ -33,6 +37,28 @@ def patience(doubters: int) -> float:
     """Probe intervals from the first doubt to the verdict: Lifeguard's logarithmic fall from LONGEST to SHORTEST."""
     share = min(1.0, log(max(1, doubters)) / log(ENOUGH))
     return LONGEST - (LONGEST - SHORTEST) * share
+
+
+@define
+class Trust:
+    """How often a member has refuted what was said of it: where it lives and yet cannot be dialled, doubting it again and again is idle."""
+
+    refutations: int = 0
+    refuted_s: float = float("-inf")
+
+    def refute(self, now_s: float) -> None:
+        """A doubt was refuted. Doubts that several had at once count as one."""
+        since_s = now_s - self.refuted_s
+        if since_s > 2 * _TRUST_LAST:
+            self.refutations = 0
+        if since_s > _TRUST_FIRST:
+            self.refutations += 1
+        self.refuted_s = now_s
+
+    def lasts(self, now_s: float, probe_interval_s: float) -> bool:
+        """Is a dial that failed no reason to doubt it?"""
+        intervals = min(_TRUST_LAST, _TRUST_FIRST * 2.0 ** (self.refutations - 1))
+        return now_s - self.refuted_s < intervals * probe_interval_s
 
 
 @define
@@ -78,6 +104,11 @@ class Suspicion:
     def statements(self) -> list[Statement]:
         """All doubts, to be told to others."""
         return [*self.doubts.values()] if self.own is None else [self.own, *self.doubts.values()]
+
+    @property
+    def bound(self) -> int:
+        """The highest bound of these doubts."""
+        return max((doubt.bound for doubt in self.statements), default=-1)
 
     def end_before(self, stamp: int) -> bool:
         """Drop what a presence with this stamp refutes; True if nothing is left."""

@@ -114,6 +114,16 @@ class Limits:
     """One statement."""
     statements_per_s: float = 1.0
     """Statements of one member a second that we verify and pass on, over a burst of `statements`: it loses few others at once."""
+    spread_bytes: int = 512 << 10
+    """Statements that we pass on at once, over all links: what a tenth of a mesh of a thousand makes others say when it dies at once."""
+    spread_bytes_per_s: int = 32 << 10
+    """Statements that we pass on beyond that: the rest waits, so that no failure of many costs a peer more the larger the mesh is."""
+    probes: int = 32
+    """Members that we probe at once, each with up to three scouts: others wait until one of these has come to its end."""
+    doubts: int = 16
+    """Own doubts at once: all of a view, and whom the dials of some rounds missed."""
+    doubts_per_s: float = 4.0
+    """Own doubts a second over a burst of `doubts`: whoever misses more may be the one that is cut off."""
     dismissals: int = 1024
     """Members given up whose dismissal is kept, for a horizon: an operator's work, one at a time."""
     reaches_per_link: int = 8
