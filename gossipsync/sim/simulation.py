@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from attrs import evolve
 
 from gossipsync.core import Limits, PeerConfig
+from gossipsync.core.model.ids import PeerId
 from gossipsync.sim.acquaintance import acquaint
 from gossipsync.sim.clocks import Clock
 from gossipsync.sim.driver import Driver
@@ -46,6 +47,9 @@ class Simulation:
         """Everybody who ever was there, by number."""
         self.copies: list[Driver] = []
         """Machines that were started from copies of others, of these."""
+        self.machines: dict[PeerId, list[Driver]] = {}
+        """By their keys: several where there are copies."""
+        self._newest: tuple[float, int] = (-1.0, 0)
         self._randomness = self.world.randomness.stream("simulation")
         rogues = self._rogues()
         for number in range(options.peers):
@@ -79,6 +83,7 @@ class Simulation:
             rogue=rogue,
         )
         self.drivers.append(driver)
+        self.machines[driver.identity.peer] = [driver]
         if rogue is not None:
             self.observer.rogues.add(driver.identity.peer)
         return driver
@@ -100,6 +105,7 @@ class Simulation:
             was_restored=original.was_restored,
         )
         self.drivers.append(copy)
+        self.machines[copy.identity.peer].append(copy)
         self.copies.append(copy)
         return copy
 
@@ -199,6 +205,16 @@ class Simulation:
             for other in (self.drivers if self.copies else ())
             if other.identity is driver.identity and other is not driver and other.is_up
         ]
+
+    def newest_ms(self) -> int:
+        """The latest that any machine's clock shows, or ever showed; looked at once a moment."""
+        now_s = self.world.now_s
+        if self._newest[0] != now_s:
+            shown = (
+                max(driver.newest_ms, driver.clock.read(now_s).wall_ms) for driver in self.drivers
+            )
+            self._newest = (now_s, max(shown))
+        return self._newest[1]
 
     @property
     def has_old_lives(self) -> bool:

@@ -10,7 +10,6 @@ from typing import Final
 
 from gossipsync.core import Peer
 from gossipsync.core.model.acks import Ack
-from gossipsync.core.model.ids import PeerId
 from gossipsync.sim.checkers.base import Checker
 from gossipsync.sim.driver import Driver
 from gossipsync.sim.ledger import Entry
@@ -36,7 +35,7 @@ class Acks(Checker):
                 or ((other.is_rogue or other.was_restored) and key in claimed)
                 for other in machines
             )
-            for key, machines in self._machines().items()
+            for key, machines in self.simulation.machines.items()
             if key != driver.identity.peer
         )
         needed = ack if isinstance(ack, int) else self._share(driver, peer, ack)
@@ -45,13 +44,6 @@ class Acks(Checker):
                 f"write {entry.number} is confirmed for ack={ack!r}, which takes {needed} other stores; {counted} have it",
                 driver,
             )
-
-    def _machines(self) -> dict[PeerId, list[Driver]]:
-        """Whoever holds a key, copies too: an ack says that one of them has stored it."""
-        machines: dict[PeerId, list[Driver]] = {}
-        for driver in self.simulation.drivers:
-            machines.setdefault(driver.identity.peer, []).append(driver)
-        return machines
 
     def _share(self, driver: Driver, peer: Peer, ack: str) -> int:
         """How many others a level stands for: of those in the directory, or whom the writer knows.
@@ -66,7 +58,6 @@ class Acks(Checker):
     def looked(self, driver: Driver, peer: Peer) -> None:
         """Ask a writer who confirmed its newest writes."""
         simulation = self.simulation
-        by_peer = self._machines()
         for entry in simulation.ledger.entries[-_NEWEST:]:
             if entry.writer != driver.number or entry.written.origin != peer.origin:
                 continue
@@ -79,7 +70,7 @@ class Acks(Checker):
                 if acker in entry.acked_s:
                     continue
                 entry.acked_s[acker] = simulation.world.now_s
-                machines = by_peer.get(acker, [])
+                machines = simulation.machines.get(acker, [])
                 if any(other.was_restored or other.is_rogue for other in machines):
                     continue
                 if machines and not any(_has_stored(other, entry) for other in machines):

@@ -14,12 +14,9 @@ class Prefix(Checker):
     """Every entry at or below a line is in the state, or lost to something that is."""
 
     name = "prefix"
-    _newest_ms = 0
-    """The latest that any clock ever showed."""
 
     def changed(self, driver: Driver, peer: Peer) -> None:
         """Look at the newest entry of each key that the vector claims: a key that knows that one knows all before it."""
-        self._newest_ms = max(driver.newest_ms for driver in self.simulation.drivers)
         newest_of: dict[tuple[str, str], Entry] = {}
         for entry in self.entries_held(peer):
             known = newest_of.get((entry.bucket, entry.key))
@@ -51,7 +48,9 @@ class Prefix(Checker):
         """
         options = self.simulation.options
         ended_ms = hlc_ms(entry.written.hlc) if entry.op == "delete" else entry.expires_ms
-        return ended_ms is not None and ended_ms + 1000 * options.horizon <= self._newest_ms
+        if ended_ms is None:
+            return False
+        return ended_ms + 1000 * options.horizon <= self.simulation.newest_ms()
 
     def finished(self) -> None:
         """Everybody once more."""

@@ -51,7 +51,10 @@ class Values(Checker):
             shown = replica.read(key, wall_ms) if replica.has(key, wall_ms) else _ABSENT
             if shown is expected:
                 continue
-            if shown is _ABSENT and _expected(entries, replica, self._newest_ms()) is _ABSENT:
+            if (
+                shown is _ABSENT
+                and _expected(entries, replica, self.simulation.newest_ms()) is _ABSENT
+            ):
                 continue  # it expired by this clock before somebody set it back, or by that of whoever handed it on
             if is_ahead and self._is_newer(entries, shown):
                 continue
@@ -85,9 +88,6 @@ class Values(Checker):
                 return expected
             self._lasting[name] = expected
         return self._lasting[name]
-
-    def _newest_ms(self) -> int:
-        return max(driver.newest_ms for driver in self.simulation.drivers)
 
     def _is_newer(self, held: list[Entry], shown: object) -> bool:
         """Does what is shown follow from writes that its vector does not claim yet?"""
