@@ -6,7 +6,8 @@ takes the signal over, but only where nobody else has: a framework's own handler
 The program goes on while another thread closes the meshes (a call on one then raises ClosedError): to stop the main thread
 wherever it happens to be could stop it with a lock that closing needs.
 
-Invariant: the process still dies of SIGTERM, within the two seconds that a close may take.
+Invariant: the process still dies of SIGTERM, within the two seconds that a close may take; but for a signal that comes in the moment in
+which the main thread falls asleep for good, which CPython hears when something wakes that thread.
 """
 
 import os
