@@ -15,9 +15,16 @@ ONCE_FAILED: dict[int, str] = {
     128: "a line of an ended epoch taken over from another, then asked for: a bundle that was never there",
     131: "cells that a reconciliation had brought before its line: the checker expected the line's",
     135: "a newcomer equal to all but for the lines of ended epochs, which no digest shows",
-    157: "the same",
+    149: "a value that had expired by somebody's clock: the checker expected it still",
+    157: "the same as 135",
     181: "a digest that moved when own writes were sealed went unseen by the observer",
-    240: "the same, in a slow network with failing disks",
+    193: "a final tombstone that ended before its own stamp",
+    212: "an early write stamped anew over what a copy of the peer had written: the checker expected the copy's",
+    240: "the same as 181, in a slow network with failing disks",
+    50007: "a fork that some knew and others never heard of",
+    50104: "the same",
+    50106: "the same",
+    50204: "the same: one of six was never equal",
 }
 
 
