@@ -28,7 +28,9 @@ from gossipsync.sim.driver import Driver
 _LINK: Final = LinkId(0)
 """The network never gives this number."""
 _SHARES: Final = 32
-"""Parts of a refresh interval in which presence was heard."""
+"""Parts of a refresh interval in which presence was heard, at least."""
+_SHARE_BYTES: Final = 64 << 10
+"""Presence told in one message: half of what a peer takes."""
 
 
 def acquaint(drivers: Sequence[Driver]) -> None:
@@ -83,7 +85,7 @@ def _dated(words: list[bytes], refresh: float) -> Iterator[tuple[float, bytes]]:
 
     Heard all at once they would all be news, which a mesh in operation never has.
     """
-    share = -(-len(words) // _SHARES)
+    share = min(-(-len(words) // _SHARES), _SHARE_BYTES // max(map(len, words)))
     for start in range(0, len(words), share):
         data = frame(encode_message(Presences(tuple(words[start : start + share]))))
         yield refresh * (1 - start / len(words)), data

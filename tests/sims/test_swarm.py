@@ -21,10 +21,10 @@ ONCE_FAILED: dict[int, str] = {
     193: "a final tombstone that ended before its own stamp",
     212: "an early write stamped anew over what a copy of the peer had written: the checker expected the copy's",
     240: "the same as 181, in a slow network with failing disks",
-    50007: "a fork that some knew and others never heard of",
+    50007: "the forks checker, until proofs of forks spread",
     50104: "the same",
     50106: "the same",
-    50204: "the same: one of six was never equal",
+    50204: "one of six was never equal, until proofs of forks spread",
 }
 
 

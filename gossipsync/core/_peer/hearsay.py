@@ -31,7 +31,7 @@ from gossipsync.core.wire.messages import (
 _LEAST_ROUNDS: Final = 4
 """Rounds for which a presence is named, at least; else log2 of the members, which reaches nearly all of them."""
 _SURELY_SENT: Final = 256
-"""Rows of which all will be sent if they are asked for; where more are new at once, they are named until they are old."""
+"""Rows of which all are sent if they are asked for, at 256 bytes a presence; where more are new at once, they are named until they are old."""
 _PAGE_BATCHES: Final = 4
 _NEWEST: Final = b"\xff" * 16
 """No less than any row: nobody is told of itself."""
