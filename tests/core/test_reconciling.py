@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gossipsync.core._peer.upkeep import Upkeep
+from gossipsync.core._peer.upkeep import _CHECK_EVERY, Upkeep
 from gossipsync.core.model.events import Yielded
 from gossipsync.core.model.limits import Limits
 from gossipsync.core.model.reasons import Reason
@@ -404,6 +404,27 @@ def test_a_cell_that_all_others_have_given_up_is_dropped() -> None:
     world.run(10)
     assert all("k7" not in node.pairs() for node in world.nodes)
     assert len({str(node.pairs()) for node in world.nodes}) == 1
+
+
+@pytest.mark.parametrize("is_lost", [True, False], ids=["lost by one", "left at one"])
+def test_a_repair_waits_for_one_comparison_only(is_lost: bool) -> None:
+    """States that differ are compared again at once, and further voices are asked for one after the other."""
+    world = _quick(8)
+    fill(world.nodes[0], range(50))
+    settle(world)
+    broken = world.nodes[2]
+    if is_lost:
+        broken.up.replicas["b"].drop("k7", _cell(broken, "k7"))
+    else:
+        _plant(world, broken, "k7")
+    every_s = _CHECK_EVERY * 0.2 * 1.1  # so many rounds, at their longest
+    assert world.run_until(lambda: ("k7" in broken.pairs()) is is_lost, every_s + 6.0)
+    world.run(10)
+    runs = [counted(node, "reconciliations") for node in world.nodes]
+    assert max(runs) <= len(world.nodes)
+    world.run(60)
+    assert [counted(node, "reconciliations") for node in world.nodes] == runs
+    assert len({str(sorted(node.pairs())) for node in world.nodes}) == 1
 
 
 def test_what_its_writer_still_holds_comes_back_to_all() -> None:

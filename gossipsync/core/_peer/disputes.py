@@ -7,6 +7,7 @@ out of touch for longer than the horizon yields where the other knows better; a 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from attrs import define, field
@@ -35,6 +36,10 @@ class Disputes:
     """Members whose state a joiner has taken over, or compared with."""
     _offers: dict[_Name, dict[PeerId, bytes]] = field(factory=dict)
     _refusals: dict[_Name, dict[PeerId, bytes]] = field(factory=dict)
+    _undecided_at: bytes = b""
+    """The vector at which a vote was not enough."""
+    _asked: dict[PeerId, None] = field(factory=dict)
+    """Who was asked for votes at that vector."""
     _touch: Now | None = None
     """When an exchange with a member was last completed; what an older run has stored of that, before there was one."""
     _known: dict[LineKey, int] | None = None
@@ -90,8 +95,8 @@ class Disputes:
         """
         if peer == peer_of(cell[ORIGIN]):
             return True
-        votes = self._vote(self._offers, (bucket, key, cell[ORIGIN], cell_hash(cell)), peer)
-        return votes >= min(_QUORUM, max(1, len(self._ctx.members.present)))
+        quorum = min(_QUORUM, max(1, len(self._ctx.members.present)))
+        return self._vote(self._offers, (bucket, key, cell), peer, quorum)
 
     def yields(self, bucket: str, key: str, cell: Cell, peer: PeerId, *, is_joining: bool) -> bool:
         """A member has had this cell of ours and has it no more: do we give it up?"""
@@ -105,17 +110,43 @@ class Disputes:
             return gone
         if peer_of(cell[ORIGIN]) == self._ctx.peer_id:
             return False
-        votes = self._vote(self._refusals, (bucket, key, cell[ORIGIN], cell_hash(cell)), peer)
-        return votes >= max(_QUORUM, len(self._ctx.members.present))
+        quorum = max(_QUORUM, len(self._ctx.members.present))
+        return self._vote(self._refusals, (bucket, key, cell), peer, quorum)
 
-    def _vote(self, ballots: dict[_Name, dict[PeerId, bytes]], name: _Name, peer: PeerId) -> int:
-        """Note a vote, which counts for our present vector only; how many there are."""
+    def _vote(
+        self,
+        ballots: dict[_Name, dict[PeerId, bytes]],
+        what: tuple[str, str, Cell],
+        peer: PeerId,
+        quorum: int,
+    ) -> bool:
+        """Note a vote, which counts for our present vector only; are there enough now?"""
         now = self._ctx.logs.lines.digest()
+        bucket, key, cell = what
+        name = (bucket, key, cell[ORIGIN], cell_hash(cell))
         if name not in ballots and len(ballots) >= self._ctx.config.limits.votes:
             del ballots[next(iter(ballots))]
         votes = ballots.setdefault(name, {})
         votes[peer] = now
-        return sum(ballot == now for ballot in votes.values())
+        is_enough = sum(ballot == now for ballot in votes.values()) >= quorum
+        if not is_enough:
+            if self._undecided_at != now:
+                self._undecided_at, self._asked = now, {}
+            self._asked[peer] = None
+        return is_enough
+
+    @property
+    def is_undecided(self) -> bool:
+        """Have too few voted on anything at our present vector?"""
+        return self._undecided_at == self._ctx.logs.lines.digest()
+
+    def ask_next(self, peers: Iterable[PeerId]) -> PeerId | None:
+        """Whom to ask for a further vote; each once at one vector, for what is undecided may have been settled elsewhere."""
+        for peer in peers:
+            if peer not in self._asked:
+                self._asked[peer] = None
+                return peer
+        return None
 
     # -- epochs ----------------------------------------------------------------------------------------------
 

@@ -6,7 +6,6 @@ since these show what no vector can: what a relay withheld, or a fault lost.
 
 from __future__ import annotations
 
-from collections.abc import Set as AbstractSet
 from typing import Final
 
 from attrs import define, field
@@ -18,7 +17,7 @@ from gossipsync.core._peer.reconciling import Reconciler
 from gossipsync.core._peer.runs import Need
 from gossipsync.core._peer.standing import Standing
 from gossipsync.core.model.hlc import hlc_ms
-from gossipsync.core.model.ids import LinkId, PeerId
+from gossipsync.core.model.ids import LinkId
 from gossipsync.core.replication.keeping import Keeper
 from gossipsync.core.replication.lines import LineKey, whole_sum
 from gossipsync.core.replication.logs import Log
@@ -73,8 +72,7 @@ class Upkeep:
         self._grow_trees()
         self._cover()
         ctx.counters["covered-forgotten"] = self._keeper.covered_forgotten
-        if self._count % _CHECK_EVERY == 0:
-            self._check()
+        self._check(is_due=self._count % _CHECK_EVERY == 0)
         if self._count % _FILL_EVERY == 0:
             self._fill()
         if not ctx.by_peer:
@@ -155,13 +153,24 @@ class Upkeep:
 
     # -- states ----------------------------------------------------------------------------------------------
 
-    def _check(self) -> None:
-        """Compare states with one member whose vector was equal to ours when last compared."""
-        ctx = self._ctx
-        if self._commits.is_gathering or not self._is_grown:
-            return  # our state is ahead of our vector, or would take long to sum up
-        for link in self._equals():
+    def _check(self, *, is_due: bool) -> None:
+        """Compare states with one member whose vector was equal to ours when last compared.
+
+        With whom they differed they are compared again in the next round, and where one voice was not enough, another is asked.
+        """
+        is_undecided = self._disputes.is_undecided
+        if not is_due and not self._differs and not is_undecided:
+            return
+        if self._commits.is_gathering or not self._is_grown or self._reconciler.is_running:
+            return  # our state is ahead of our vector, or would take long to sum up, or is being repaired
+        ctx, equal = self._ctx, self._equals()
+        differing = [link for link in equal if link.id in self._differs]
+        for link in self._drawn(equal) if is_due else differing:
             ctx.send(link, self._sum(is_answer=False, cut_ms=ctx.cut_ms()))
+        if is_undecided:
+            peer = self._disputes.ask_next(link.peer for link in equal)
+            if peer is not None:
+                self._reconciler.need(ctx.by_peer[peer], Need.REPAIR)
 
     def _fill(self) -> None:
         """A write that came late has put off the end of what had expired here: its value is fetched.
@@ -173,19 +182,23 @@ class Upkeep:
         if not hollow or self._reconciler.is_running:
             return
         anybody = self._count // _FILL_EVERY % 2
-        for link in self._equals(set() if anybody else hollow):
+        equal = self._equals()
+        preferred = [] if anybody else [link for link in equal if link.peer in hollow]
+        for link in self._drawn(preferred or equal):
             self._reconciler.need(link, Need.REPAIR)
 
-    def _equals(self, preferred: AbstractSet[PeerId] = frozenset()) -> list[Link]:
-        """One of the members whose vectors were equal to ours when last compared; none where there is none."""
+    def _drawn(self, links: list[Link]) -> list[Link]:
+        """One of them, at random; none where there is none."""
+        ctx = self._ctx
+        peers = ctx.rng.sample([link.peer for link in links], min(1, len(links)))
+        return [ctx.by_peer[peer] for peer in peers]
+
+    def _equals(self) -> list[Link]:
+        """Links to the members whose vectors were equal to ours when last compared."""
         ctx = self._ctx
         digest = ctx.logs.lines.digest()
         whole = whole_sum(digest, self._keeper.covered_sum())
-        equal = [
-            peer for peer, link in ctx.by_peer.items() if link.base == digest or link.whole == whole
-        ]
-        equal = [peer for peer in equal if peer in preferred] or equal
-        return [ctx.by_peer[peer] for peer in ctx.rng.sample(equal, min(1, len(equal)))]
+        return [link for link in ctx.by_peer.values() if link.base == digest or link.whole == whole]
 
     def _sum(self, *, is_answer: bool, cut_ms: int) -> StateSum:
         ctx = self._ctx
@@ -227,6 +240,7 @@ class Upkeep:
         if not message.is_answer:
             ctx.send(link, mine)
         if self._differs[link.id] >= _MISMATCHES and not self._reconciler.is_running:
+            del self._differs[link.id]
             self._reconciler.need(link, Need.REPAIR)
 
     def drop_link(self, link: LinkId) -> None:
