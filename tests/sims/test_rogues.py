@@ -12,6 +12,7 @@ from gossipsync.core.replication.logs import Log
 from gossipsync.sim import Options, rogues, run
 from gossipsync.sim.driver import Driver
 from gossipsync.sim.simulation import Simulation
+from gossipsync.sim.swarm import drawn
 
 WORLD = {"peers": 6, "updates": 20, "writers": 3, "workload": "poisson", "rate": 10.0}
 LEAVES_A_MARK = {
@@ -45,6 +46,19 @@ def test_a_habit_bites_and_harms_nobody(habit: str, monkeypatch: pytest.MonkeyPa
         refused.update(driver.peer.status(driver.now()).rejected)
     assert bool(refused.keys() & LEAVES_A_MARK.get(habit, set())) == (habit in LEAVES_A_MARK)
     result = run(simulation.options.replaced(quiet=4.0))
+    assert result.is_fine, (result.violations, result.options.command())
+
+
+ONCE_FAILED: dict[tuple[str, int], str] = {
+    ("fork", 7): "honest lines lagged at three of eleven, who were busy with what had forked",
+}
+"""Worlds of the swarm whose rogues have but one habit."""
+
+
+@pytest.mark.parametrize(("habit", "seed"), sorted(ONCE_FAILED))
+def test_world_of_one_habit(habit: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gossipsync.sim.simulation.HABITS", (habit,))
+    result = run(drawn(seed))
     assert result.is_fine, (result.violations, result.options.command())
 
 

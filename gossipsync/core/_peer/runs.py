@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Final
 
 from attrs import define, field
 
@@ -12,6 +13,9 @@ from gossipsync.core.replication.celltree import Found
 from gossipsync.core.replication.lines import LineKey
 
 Area = tuple[str, bytes]
+
+_OTHERS_FIRST: Final = 8
+"""Turns that others take before one that is about forked logs."""
 
 
 class Need(IntEnum):
@@ -29,14 +33,22 @@ class Need(IntEnum):
 
 @define(eq=False)
 class Needs:
-    """Whom to ask, in turn, and why; what is about forked logs alone takes a turn of its own."""
+    """Whom to ask, in turn, and why.
+
+    What is about forked logs alone takes a turn of its own, after those of others: whoever signs many histories must not hold up what
+    honest peers wrote. It does not wait for ever either.
+    """
 
     _turns: dict[tuple[LinkId, bool], Need] = field(factory=dict)
+    _others: int = 0
+    """Turns of others since what is about forks has waited."""
 
     def add(self, link: LinkId, need: Need) -> None:
         """Ask this member, too."""
         turn = (link, need is Need.FORK)
         self._turns[turn] = max(need, self._turns.get(turn, need))
+        if self._turns.get((link, False), Need.FORK) >= Need.REPAIR:
+            self._turns.pop((link, True), None)  # which compares states, branches and all
 
     def drop(self, link: LinkId) -> None:
         """Ask it for nothing."""
@@ -45,9 +57,13 @@ class Needs:
 
     def next(self) -> tuple[LinkId, Need] | None:
         """Whose turn it is; None where there is nobody."""
-        for turn in self._turns:
-            return turn[0], self._turns.pop(turn)
-        return None
+        if not self._turns:
+            return None
+        is_due = self._others >= _OTHERS_FIRST
+        turn = min(self._turns, key=lambda turn: turn[1] is not is_due)
+        is_waiting = any(is_fork for _, is_fork in self._turns)
+        self._others = self._others + 1 if is_waiting and not turn[1] else 0
+        return turn[0], self._turns.pop(turn)
 
 
 @define(eq=False)
