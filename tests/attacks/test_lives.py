@@ -248,6 +248,37 @@ def test_fields_and_totals_written_before_the_first_exchange() -> None:
     assert node.up.gossip_info(node.now)["restamped_entries"] == 1
 
 
+def test_what_was_written_after_a_delete_is_not_ended_when_that_is_written_again() -> None:
+    world = World(3)
+    world.run(3)
+    node = world.nodes[2]
+    for each in world.nodes:
+        each.up.open_bucket("maps", each.now, kind=Kind.MAP)
+    node.put("k", "old")
+    node.write("maps", lambda draft: draft.put("k", {"x": 1}))
+    node.write("maps", lambda draft: draft.put("expired", {"x": 1}, ttl_ms=20_000))
+    world.run(1)
+    copy = node.disk.after_crash()
+    world.run(5)
+    node.put("k", "past")
+    node.write("maps", lambda draft: draft.set_field("k", "x", "past"))
+    node.write("maps", lambda draft: draft.put("expired", {"x": "past", "z": 4}, ttl_ms=600_000))
+    world.run(60)
+    restored_behind(world, node, copy)
+    for bucket in ("b", "maps"):
+        node.write(bucket, lambda draft: draft.delete("k"))
+    world.run(1)
+    node.put("k", "present")
+    node.write("maps", lambda draft: draft.put("k", {"y": 2}))
+    node.write("maps", lambda draft: draft.put("expired", {"y": 2}, ttl_ms=600_000))
+    world.run(2)
+    world.heal()
+    world.run(20)
+    for each in world.nodes:
+        assert each.pairs() == {"k": "present"}
+        assert each.pairs("maps") == {"k": {"y": 2}, "expired": {"y": 2}}
+
+
 def test_a_final_delete_of_our_own_past_stands() -> None:
     world = World(3)
     world.run(3)

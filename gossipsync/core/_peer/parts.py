@@ -63,7 +63,7 @@ class Parts:
         self._reconcile()
         self._meet()
         self.writing = Writing(ctx, self.sealer, self.commits, self._wrote, self._set_back)
-        self.early = Early(ctx, self.standing, self.lives, self.writing)
+        self.early = Early(ctx, self.standing, self.lives, self.writing, self.keeper)
         self.setback = Setback(ctx, self.keeper, self.commits, self.lives, self.early, self.writing)
         self.concern = Concern(ctx, self.commits, self.writing, self.rounds, self.exchanges)
         self.report = Report(

@@ -126,6 +126,7 @@ class Setback:
                     if (found := replica.holds(key, cell)) is not None:
                         held[key, found[SLOT]] = (key, found)
         ours = sorted(held.values(), key=lambda pair: pair[1][STAMP])
+        self._commits.seal(everything=True)  # so that what was written since is in the logs
         later = self._later(bucket, {key for key, _ in ours}, logs)
         for _, batch in groupby(ours, key=lambda pair: pair[1][STAMP]):
             self._write_again(bucket, list(batch))

@@ -60,7 +60,7 @@ class Limits:
     survey_rows: int = 512
     """Ranges asked about in one message of a reconciliation, and an eighth of the cells; answers stay below `delta_bytes`."""
     early_bytes: int = 4 << 20
-    """Own entries written before the first exchange after a start that are stamped anew if our own forgotten past beats them."""
+    """Own entries that our own forgotten past beats, until they are stamped anew, a round later."""
     covered_lines: int = 4096
     """Lines of ended epochs that are remembered, told to joiners and proven to whoever lacks them: 300 bytes each. Whose are most gives way."""
     proofs: int = 1024
