@@ -185,6 +185,67 @@ def test_lives_count_from_when_the_clock_was_right() -> None:
     agree(world, {}, "t")
 
 
+def put_for(node: Node, bucket: str, key: str, value: object, ttl_ms: int) -> None:
+    node.write(bucket, lambda draft: draft.put(key, value, ttl_ms))
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_what_had_ended_by_the_wrong_clock_uncovers_nothing_older(*, is_restarted: bool) -> None:
+    """What it wrote ahead of all is a shadow by the time its clock is right: what that had beaten stays gone, here and elsewhere."""
+    world = joined()
+    node = world.nodes[2]
+    for name, rules in {
+        "v": {"ttl_ms": 3_600_000},
+        "m": {"kind": Kind.MAP, "ttl_ms": 3_600_000},
+        "f": {"deletes": Deletes.FINAL, "ttl_ms": 3_600_000},
+    }.items():
+        node.up.open_bucket(name, node.now, **rules)  # type: ignore[arg-type]
+        for key in ("short", "other", "again"):
+            node.put(key, {"a": 1, "b": 1}, name)
+    world.run(1)
+    node.skew_ms = LONG_MS
+    for name in ("v", "m", "f"):
+        put_for(node, name, "short", {"a": 1}, 5_000)
+        put_for(node, name, "again", {"a": 1}, 5_000)
+    world.run(15)
+    assert [sorted(node.pairs(name)) for name in ("v", "m", "f")] == [["other"]] * 3
+    if is_restarted:
+        world.crash(node)
+    node.skew_ms = 0
+    if is_restarted:
+        world.start(node)
+    for name in ("v", "m", "f"):
+        node.put("again", {"c": 2}, name)
+    world.run(10)  # after a restart its values are there again, and live their five seconds from now
+    kept = {"other": {"a": 1, "b": 1}, "again": {"c": 2}}
+    for name in ("v", "m", "f"):
+        agree(world, kept, name)
+    world.run(LONG_MS / 1000 + 70)
+    for name in ("v", "m", "f"):
+        agree(world, kept, name)
+
+
+@pytest.mark.parametrize("rules", [{}, {"kind": Kind.MAP}, {"deletes": Deletes.FINAL}])
+@pytest.mark.parametrize("ahead_s", [1, 100])
+def test_a_delete_of_what_was_written_before_still_wins(
+    rules: dict[str, object], ahead_s: float
+) -> None:
+    world = joined()
+    node = world.nodes[2]
+    node.up.open_bucket("d", node.now, ttl_ms=3_600_000, **rules)  # type: ignore[arg-type]
+    node.put("gone", {"a": 1}, "d")
+    node.put("kept", {"a": 1}, "d")
+    world.run(1)
+    node.skew_ms = LONG_MS
+    node.write("d", lambda draft: draft.delete("gone"))
+    world.run(ahead_s)
+    node.skew_ms = 0
+    world.run(4)
+    agree(world, {"kept": {"a": 1}}, "d")
+    world.run(LONG_MS / 1000 + 70)
+    agree(world, {"kept": {"a": 1}}, "d")
+
+
 def test_maps_sets_batches_and_final_deletes() -> None:
     world = joined()
     node = world.nodes[2]

@@ -25,10 +25,11 @@ from gossipsync.core._peer.early import Early
 from gossipsync.core._peer.lives import Lives
 from gossipsync.core._peer.writing import Said, Writing
 from gossipsync.core.model.bucket import Kind
-from gossipsync.core.model.entry import Entry, decode_entries
-from gossipsync.core.model.hlc import hlc_at, hlc_ms
+from gossipsync.core.model.entry import Entry, Op, decode_entries
+from gossipsync.core.model.hlc import ZERO, hlc_at, hlc_ms
 from gossipsync.core.model.ids import epoch_of, peer_of
-from gossipsync.core.replication.cells import DATA, SHADOW_SIZE, SIZE, SLOT, STAMP, Cell
+from gossipsync.core.replication import views
+from gossipsync.core.replication.cells import DATA, SHADOW_SIZE, SIZE, SLOT, STAMP, TOUCH, Cell
 from gossipsync.core.replication.keeping import Keeper
 from gossipsync.core.replication.logs import Log
 from gossipsync.core.replication.pieces import cells_in_piece
@@ -67,9 +68,9 @@ class Setback:
         return self._is_waiting or (done_s is not None and self._ctx.now.mono_s - done_s <= SHOWN_S)
 
     def round(self) -> None:
-        """Decide what had to wait for a member's word."""
+        """Decide what had to wait for a member's word, or what nobody has written since the clock was set."""
         self._ctx.mesh_ms(self._ctx.now)  # remembered, for when the links have gone
-        if self._is_waiting:
+        if self._is_waiting or (self._ctx.is_ahead() and self._ahead()):
             self._decide()
 
     def noticed(self) -> None:
@@ -128,8 +129,9 @@ class Setback:
         ours = sorted(held.values(), key=lambda pair: pair[1][STAMP])
         self._commits.seal(everything=True)  # so that what was written since is in the logs
         later = self._later(bucket, {key for key, _ in ours}, logs)
+        ended = {key for key, _ in ours if views.is_shadow(replica.group(key))}
         for _, batch in groupby(ours, key=lambda pair: pair[1][STAMP]):
-            self._write_again(bucket, list(batch))
+            self._write_again(bucket, list(batch), ended)
         for _, said in groupby(later, key=lambda one: one[2].stamp):
             self._writing.write_again(bucket, said)
         self._commits.seal(everything=True)
@@ -140,16 +142,25 @@ class Setback:
         self._done_s = ctx.now.mono_s
         ctx.counters["taken-back"] += len(ours)
 
-    def _write_again(self, bucket: str, batch: list[_Held]) -> None:
-        """What one batch of ours wrote, as if it were written now."""
+    def _write_again(self, bucket: str, batch: list[_Held], ended: set[str]) -> None:
+        """What one batch of ours wrote, as if it were written now.
+
+        Of a key whose time was over by the wrong clock no value is left; its end is what we showed, and what is told.
+        """
         replica = self._ctx.replicas[bucket]
         said: list[Said] = []
         for key, cell in batch:
             replica.drop(key, cell)
-            if cell[SIZE] != SHADOW_SIZE:  # else its time was over by the wrong clock
+            if key in ended:
+                said.append((key, TOUCH, self._end_of(key)))
+            elif cell[SIZE] != SHADOW_SIZE:  # else a value that nobody has any more
                 (entry,) = decode_entries((cell[DATA],))
                 said.append((key, cell[SLOT], self._moved(entry)))
         self._writing.write_again(bucket, said)
+
+    def _end_of(self, key: str) -> Entry:
+        """A touch that ends a life now: what was written to the key before goes with it."""
+        return Entry(key, None, Op.TOUCH, ZERO, self._ctx.now.wall_ms, None, b"")
 
     def _moved(self, entry: Entry) -> Entry:
         """How long something lives counts from now."""
