@@ -8,13 +8,16 @@ from time import monotonic
 import click
 from rich.console import Console
 
-from _bench import _core, _forgetting, _idle, _joining, _local, _reconciling, _replication
+from _bench import _core, _forgetting, _hundred, _idle, _joining, _local, _reconciling, _replication
 from _bench._figures import Benchmark, Figure, Scale, medians, untargeted
 from _bench._fleet import BenchError
 from _bench._report import Results, check_page, to_json, to_table, write_page
 
-FULL = Scale("full", 100_000, 1_000, 15_000, 5.0, 8.0, (10, 1_000, 10_000), (8,), (3, 12))
-QUICK = Scale("quick", 5_000, 200, 900, 0.5, 1.5, (10, 1_000), (3,), (3,))
+FULL = Scale(
+    *("full", 100_000, 1_000, 15_000, 5.0, 8.0, (10, 1_000, 10_000), (8,), (3, 12)),
+    *((25, 24, 24, 24), 30.0),
+)
+QUICK = Scale("quick", 5_000, 200, 900, 0.5, 1.5, (10, 1_000), (3,), (3,), (7, 6), 6.0)
 
 BENCHMARKS = (
     Benchmark("local", "get and put by one thread of one process", _local.local),
@@ -30,6 +33,9 @@ BENCHMARKS = (
     ),
     Benchmark("idle-exchange", "two equal core peers compare", _core.idle_exchange),
     Benchmark("idle-traffic", "a small mesh in which nothing happens", _idle.idle_traffic),
+    Benchmark(
+        "hundred", "100 peers in seven processes, and what happens to three", _hundred.hundred
+    ),
 )
 
 

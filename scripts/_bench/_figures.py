@@ -20,6 +20,8 @@ class Scale:
     origins: tuple[int, ...]
     meshes: tuple[int, ...]  # processes in the larger meshes; the smallest has two
     idle_meshes: tuple[int, ...]
+    crowds: tuple[int, ...]  # peers in each of the processes that hold many
+    watch_s: float  # how long a crowd is looked at, with nothing wrong and after each loss
 
     @property
     def is_full(self) -> bool:
@@ -46,10 +48,10 @@ class Figure:
 
     @property
     def missed_by(self) -> float | None:
-        """By what share of the target it is missed; None where it is met or there is none."""
+        """By what share of the target it is missed, of 1 where that is 0; None where it is met or there is none."""
         if self.target is None or self.is_met:
             return None
-        return abs(self.value - self.target) / self.target
+        return abs(self.value - self.target) / (self.target or 1)
 
 
 @dataclass(frozen=True)

@@ -32,12 +32,12 @@ class BenchError(Exception):
 class Worker:
     """One process, not yet a peer before `open`."""
 
-    def __init__(self, name: str, folder: Path) -> None:
+    def __init__(self, name: str, folder: Path, module: str) -> None:
         self.name = name
         self.address = ""
         self._folder = folder / name
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "_bench._worker"],
+            [sys.executable, "-m", f"_bench.{module}"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -58,7 +58,7 @@ class Worker:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            raise BenchError(f"worker {self.name} failed or was ended after {_PATIENCE_S:g} s")
+            raise BenchError(f"worker {self.name} failed or was ended because all took too long")
         return json.loads(line)
 
     def call(self, command: str, **arguments: object) -> Any:
@@ -113,15 +113,17 @@ class Fleet(list[Worker]):
 
 
 @contextmanager
-def fleet(size: int) -> Iterator[Fleet]:
-    """That many fresh processes, and their end."""
+def fleet(
+    size: int, *, module: str = "_worker", patience_s: float = _PATIENCE_S
+) -> Iterator[Fleet]:
+    """That many fresh processes, and their end; `module` says what each can be told."""
     workers = Fleet()
-    watchdog = Timer(_PATIENCE_S, lambda: [worker.process.kill() for worker in workers])
+    watchdog = Timer(patience_s, lambda: [worker.process.kill() for worker in workers])
     watchdog.daemon = True
     with TemporaryDirectory(prefix="gossipsync-bench-") as folder:
         try:
             for number in range(size):
-                workers.append(Worker(f"peer{number}", Path(folder)))
+                workers.append(Worker(f"peer{number}", Path(folder), module))
             watchdog.start()
             for worker in workers:
                 worker.answer()  # it has imported everything

@@ -6,15 +6,13 @@ Invariant: it ends, and closes its peer, when its standard input does.
 """
 
 import gc
-import json
-import sys
 import time
-from collections.abc import Callable, Iterator
-from threading import Thread
+from collections.abc import Iterator
 from typing import Any
 
 import gossipsync
 import gossipsync.embed._start  # what `open` imports at first use, so that no benchmark measures it
+from _bench._obeying import obey
 
 _BUCKET = "updates"
 _PAD = bytes(range(256)) * 4
@@ -106,29 +104,7 @@ class Commands:
         }
 
 
-def main() -> None:
-    """Say that everything is imported, then obey until standard input ends."""
-    commands = Commands()
-    _answer(None)
-    for line in sys.stdin:
-        name, arguments = json.loads(line)
-        command: Callable[..., object] = getattr(commands, name)
-        answer = command(**arguments)
-        if isinstance(answer, Iterator):
-            Thread(target=_answer_all, args=(answer,), daemon=True).start()
-        else:
-            _answer(answer)
-    commands.close()
-
-
-def _answer_all(answers: Iterator[object]) -> None:
-    for answer in answers:
-        _answer(answer)
-
-
-def _answer(answer: object) -> None:
-    print(json.dumps(answer), flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    commands = Commands()
+    obey(commands)
+    commands.close()

@@ -1,12 +1,16 @@
 """Membership by gossip: from three seeds on everybody finds everybody, in operation everybody keeps knowing everybody, and the
 idle mesh stays quiet."""
 
+from collections import Counter
+
 import pytest
 from attrs import evolve
 
 from gossipsync.core import Limits
+from gossipsync.core.membership.dialling import view_size
 from gossipsync.sim import Options, run
 from gossipsync.sim.driver import Driver
+from gossipsync.sim.network import Host, Network
 from gossipsync.sim.simulation import Simulation
 
 IDLE_BYTES_PER_S = 5_000
@@ -137,3 +141,30 @@ def test_a_mesh_with_zones_is_as_determined_as_any() -> None:
         simulation.world.run_until(30.0)
         traces.append([_links(driver) for driver in simulation.honest()])
     assert traces[0] == traces[1]
+
+
+def test_a_seed_does_not_stay_linked_with_all_and_is_seldom_called(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """At a start everybody dials it; once they know each other, it is a member like others."""
+    simulation = Simulation(Options(peers=40, seed=3, membership="on", start="cold"))
+    for driver in simulation.drivers:
+        driver.config = evolve(driver.config, seeds=driver.config.seeds[:1])
+    simulation.start()
+    simulation.world.run_until(8.0)
+    links = [driver.links for driver in simulation.drivers]
+    assert links[0] == 39
+    simulation.world.run_until(16.0)
+    links = [driver.links for driver in simulation.drivers]
+    assert links[0] <= 3 * view_size(40, 12)
+    assert min(links) >= view_size(40, 12) // 2
+    called: Counter[str] = Counter()
+    dial = Network.dial
+
+    def count(network: Network, host: Host, address: str) -> None:
+        called[address] += 1
+        dial(network, host, address)
+
+    monkeypatch.setattr(Network, "dial", count)
+    simulation.world.run_until(36.0)
+    assert 0 < called[simulation.drivers[0].address] < 40  # by each of the others every tenth round it would be 78

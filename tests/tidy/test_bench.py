@@ -25,7 +25,7 @@ def test_the_list_names_all_that_there_is() -> None:
     listed = bench("--list")
     assert listed.returncode == 0, listed.stderr
     names = [line.split()[0] for line in listed.stdout.splitlines()]
-    assert len(set(names)) == len(names) == 11
+    assert len(set(names)) == len(names) == 12
     assert all(f"`{name}`" in PAGE.read_text(encoding="utf-8") for name in names)
 
 

@@ -42,6 +42,10 @@ _SURPLUS_S: Final = 2.0
 """Intervals that a transient link lives."""
 _RECONCILING_S: Final = 10.0
 """How long a reconciliation may be silent: whoever asks and whoever answers may have opened the link, and either keeps it so long."""
+_CROWD: Final = 3
+"""Views' worth of links beyond which the oldest that others opened go: at a start all the mesh is linked with its seeds."""
+_ACQUAINTED_S: Final = 10.0
+"""Intervals after which whoever opened such a link knows enough others."""
 _SILENT_S: Final = 10.0
 """Intervals (at least as many seconds) after which a silent link is asked whether it lives."""
 _STEP_MS: Final = 1000
@@ -155,6 +159,8 @@ class Rounds:
     def _drop_dead_links(self) -> None:
         ctx = self._ctx
         heard_s = ctx.now.mono_s - _SILENT_S * max(1.0, ctx.config.gossip_interval_s)
+        for link in self._crowding():
+            ctx.hang_up(link, "surplus")
         for link in list(ctx.links.values()):
             if link.is_spare and link.opened_s < ctx.now.mono_s - ctx.config.gossip_interval_s:
                 ctx.hang_up(link, "duplicate")
@@ -165,9 +171,26 @@ class Rounds:
             elif link.heard_s < heard_s:
                 self._exchanges.start(link)
 
+    def _crowding(self) -> list[Link]:
+        """Of far more links than a view some of the oldest that others opened, so many a round that nobody notices."""
+        ctx, view = self._ctx, self._view()
+        beyond = len(ctx.by_peer) - max(_CROWD * view, ctx.config.full_mesh)
+        if beyond <= 0 or not ctx.is_sparse:
+            return []
+        opened_s = ctx.now.mono_s - _ACQUAINTED_S * ctx.config.gossip_interval_s
+        old = [
+            link
+            for link in ctx.by_peer.values()
+            if link.opened_s < opened_s and not link.is_dialer and self._is_idle(link)
+        ]
+        return sorted(old, key=lambda link: link.opened_s)[: min(beyond, view)]
+
     def _is_done(self, link: Link) -> bool:
+        return link.is_transient and self._is_idle(link)
+
+    def _is_idle(self, link: Link) -> bool:
         is_asked = self._ctx.now.mono_s - link.reconciled_s < _RECONCILING_S
-        return link.is_transient and not link.exchanges and not is_asked
+        return not link.exchanges and not is_asked
 
     def _is_surplus(self, link: Link) -> bool:
         old = self._ctx.now.mono_s - link.opened_s > _SURPLUS_S * self._ctx.config.gossip_interval_s
@@ -214,7 +237,8 @@ class Rounds:
     def _try_seeds(self, missing: int) -> None:
         """Dial the seeds while they may lead to somebody new, and now and then lest two halves of a mesh stay two.
 
-        Who knows enough others leaves them alone, for a large mesh would be upon them all at once.
+        Who knows enough others leaves them alone, for a large mesh would be upon them all at once; of all together each seed is
+        tried about once a round.
         """
         ctx = self._ctx
         is_time = self._count % _LOST_EVERY == 0
@@ -224,8 +248,10 @@ class Rounds:
             for address in self.seeds:
                 self._dial_seed(address, is_wanted=True)
         elif is_time and self.seeds:
-            address = self.seeds[int(ctx.rng.random() * len(self.seeds))]
-            self._dial_seed(address, is_wanted=False)
+            share = _LOST_EVERY * len(self.seeds) / ctx.mesh_size
+            chosen = int(ctx.rng.random() * len(self.seeds) / min(1.0, share))
+            if chosen < len(self.seeds):
+                self._dial_seed(self.seeds[chosen], is_wanted=False)
 
     def _chosen(self, missing: int) -> list[PeerId]:
         """As many members without a link as the view misses, at random; with zones most in our own, and always some in others."""
