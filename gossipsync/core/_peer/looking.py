@@ -225,7 +225,8 @@ class Looks:
 
     def linked(self) -> None:
         """A link has opened: it may be one that is waited for."""
-        for peer in {sight.peer for sight in self._open.values() if sight.link is None}:
+        waiting = [sight.peer for sight in self._open.values() if sight.link is None]
+        for peer in dict.fromkeys(waiting):
             self._next(peer)
 
     def drop_link(self, link: LinkId) -> None:
