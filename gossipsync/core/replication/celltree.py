@@ -90,7 +90,7 @@ class CellTree:
     """The sums of one bucket. `grace_ms` as for the replica."""
 
     def __init__(self, bucket: str, grace_ms: int) -> None:
-        self._salt = sha256(b"gossipsync cells v1" + bucket.encode() + b"\x00")
+        self._salt = b"gossipsync cells v1" + bucket.encode() + b"\x00"
         self._grace_ms = grace_ms
         self._sums: dict[Prefix, tuple[int, int]] = {}
         self._leaves: dict[Prefix, _Leaf] = {}
@@ -117,22 +117,31 @@ class CellTree:
     ) -> None:
         """Take in what changed, and what now ends before the cut."""
         self.cut_ms = cut_ms
+        added: dict[Prefix, tuple[int, int]] = {}
         for key in changed:
-            found = list(self._found(cells, kind, (key,))) if key in cells else []
-            self._note_ending(key, found)
+            group = cells.get(key)
+            if type(group) is tuple and group[SIZE] > SHADOW_SIZE and group[SLOT] != TOMBSTONE:
+                # The common case of one live cell, spelled out for speed.
+                total, count, ending = int.from_bytes(self._full_name(group), "big"), 1, 0
+            else:
+                found = [] if group is None else list(self._found(cells, kind, (key,)))
+                total, count, ending = sum_of(found), len(found), self._ending_of(found)
+            self._note_ending(key, ending)
             prefix = self.leaf_of(key)[: self.depth]
             leaf = self._leaves.get(prefix)
             if leaf is None:
                 leaf = self._leaves[prefix] = _Leaf()
-            self._add(prefix, *leaf.put(key, sum_of(found), len(found)))
+            total, count = leaf.put(key, total, count)
+            if total or count:
+                before, held = added.get(prefix, (0, 0))
+                added[prefix] = (before + total, held + count)
             if not leaf.keys:
                 del self._leaves[prefix]
+        self._add(added)
 
     def leaf_of(self, key: str) -> Prefix:
         """The range of the lowest level in which a key lies."""
-        state = self._salt.copy()
-        state.update(key.encode())
-        a, b = state.digest()[:2]
+        a, b = sha256(self._salt + key.encode()).digest()[:2]
         return bytes((a >> 4, a & 15, b >> 4, b & 15))
 
     def place_of(self, key: str) -> tuple[Prefix, str]:
@@ -184,25 +193,31 @@ class CellTree:
                 found += self.found_in(cells, kind, lower)
         return found
 
-    def _note_ending(self, key: str, found: Iterable[Found]) -> None:
-        self._ending_total -= self._ending.pop(key, 0)
-        total = sum_of(
+    def _ending_of(self, found: Iterable[Found]) -> int:
+        return sum_of(
             one for one in found if one.ends_ms is not None and one.ends_ms <= self.cut_ms
         )
+
+    def _note_ending(self, key: str, total: int) -> None:
+        self._ending_total += total - self._ending.pop(key, 0)
         if total:
             self._ending[key] = total
-            self._ending_total += total
 
-    def _add(self, leaf: Prefix, total: int, count: int) -> None:
-        if not total and not count:
-            return
-        for level in range(self.depth + 1):
-            before, held = self._sums.get(leaf[:level], (0, 0))
-            after = ((before + total) % _MODULUS, held + count)
-            if after[1]:
-                self._sums[leaf[:level]] = after
-            else:
-                self._sums.pop(leaf[:level], None)
+    def _add(self, added: dict[Prefix, tuple[int, int]]) -> None:
+        """What has come to lowest ranges, and so to those above."""
+        sums = self._sums
+        for level in reversed(range(self.depth + 1)):
+            above: dict[Prefix, tuple[int, int]] = {}
+            for prefix, (total, count) in added.items():
+                before, held = sums.get(prefix, (0, 0))
+                if held + count:
+                    sums[prefix] = ((before + total) % _MODULUS, held + count)
+                else:
+                    sums.pop(prefix, None)
+                if level:
+                    more, others = above.get(prefix[:-1], (0, 0))
+                    above[prefix[:-1]] = (more + total, others + count)
+            added = above
 
     def _found(
         self, cells: Mapping[str, Group], kind: Kind, keys: Iterable[str]
@@ -216,13 +231,16 @@ class CellTree:
 
     def names_of(self, cell: Cell) -> tuple[bytes, bytes]:
         """The hashes by which a cell may be named: as it is, and where its value is lacking."""
-        state = self._salt.copy()
-        state.update(cell[ORIGIN])
-        state.update(stub_of(cell[DATA], cell[SIZE]))
-        hollow = state.copy()
-        hollow.update(b"hollow")
-        return state.digest()[:HASH_BYTES], hollow.digest()[:HASH_BYTES]
+        return self._full_name(cell), self._hollow_name(cell)
 
     def _name(self, cell: Cell, group: Group) -> bytes:
-        full, hollow = self.names_of(cell)
-        return hollow if cell[SIZE] == SHADOW_SIZE and not views.is_shadow(group) else full
+        is_hollow = cell[SIZE] == SHADOW_SIZE and not views.is_shadow(group)
+        return self._hollow_name(cell) if is_hollow else self._full_name(cell)
+
+    def _full_name(self, cell: Cell) -> bytes:
+        stub = stub_of(cell[DATA], cell[SIZE])
+        return sha256(self._salt + cell[ORIGIN] + stub).digest()[:HASH_BYTES]
+
+    def _hollow_name(self, cell: Cell) -> bytes:
+        stub = stub_of(cell[DATA], cell[SIZE])
+        return sha256(self._salt + cell[ORIGIN] + stub + b"hollow").digest()[:HASH_BYTES]
