@@ -20,7 +20,7 @@ from gossipsync.core.model.bundle import (
     parse_bundle,
     signed_bytes,
 )
-from gossipsync.core.model.entry import Op, decode_entries, encode_entry, leaves_of
+from gossipsync.core.model.entry import Op, decode_entries, encode_body, encode_entry, leaves_of
 from gossipsync.core.model.hlc import ZERO, Hlc, hlc_at
 from gossipsync.core.model.ids import Epoch, NetworkId, new_epoch
 from gossipsync.core.replication.merkle import merkle_root
@@ -173,7 +173,7 @@ class Forger:
 
     def _entry(self, like: Bundle, hlc: Hlc, *, steals: bool, flaw: str) -> bytes:
         """A write: of a key that exists with its shape, where it is to steal, else of an own one."""
-        kept = decode_entries(like.entries)[0]
+        kept = like.entries()[0]
         self._writes += 1
         key = kept.key if steals else f"{MARK}{self._machine.number}-{self._writes}"
         value = strict.encode(f"by rogue {self._machine.number}")
@@ -206,7 +206,7 @@ class Forger:
         signature = identity.sign(signed_bytes(made.data))
         if flaw == "signature":
             signature = identity.sign(made.data)  # the right key, without the domain
-        data = Bundle(made, signature, entries).encode()
+        data = Bundle(made, signature, encode_body(entries)).encode()
         log.previous, log.index = made.hash, made.index
         log.bundles.append(data)
         return data

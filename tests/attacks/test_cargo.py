@@ -6,6 +6,7 @@ import pytest
 
 from gossipsync.core._peer.carrying import Cargo
 from gossipsync.core.model import strict
+from gossipsync.core.model.entry import encode_body
 from gossipsync.core.model.reasons import Reason
 from gossipsync.errors import LocalError, RemoteError
 from tests.attacks._marks import Victim
@@ -101,7 +102,7 @@ def forgeries() -> dict[str, list[bytes]]:
     author = Author(wall_ms=START_MS)
     fine = author.put("k", 1)
     header, signature, body = strict.decode(fine, 2)  # type: ignore[misc]
-    other = strict.encode([entry("k", 2, at=author.tick())])
+    other = encode_body([entry("k", 2, at=author.tick())])
     return {
         "merkle": [strict.encode((header, signature, other))],
         "signature": [strict.encode((header, bytes(64), body))],

@@ -6,7 +6,7 @@ import pytest
 
 from gossipsync.core.model import strict
 from gossipsync.core.model.bucket import Announcement, BucketRules, Kind
-from gossipsync.core.model.entry import Op, encode_entry, leaf_hash
+from gossipsync.core.model.entry import Op, encode_body, encode_entry, leaf_hash
 from gossipsync.core.model.hlc import Hlc
 from gossipsync.core.model.reasons import SENDERS_FAULT, Reason
 from gossipsync.core.replication.merkle import merkle_root
@@ -171,7 +171,7 @@ def test_a_bad_entry_under_a_good_signature(bad: bytes) -> None:
         Push(
             (
                 author.wrong(
-                    [fine], body=strict.encode([fine, bad]), count=2, root=root, log_hlc=log_hlc
+                    [fine], body=encode_body([fine, bad]), count=2, root=root, log_hlc=log_hlc
                 ),
             )
         )
@@ -179,14 +179,34 @@ def test_a_bad_entry_under_a_good_signature(bad: bytes) -> None:
     victim.withstood(rogue, Reason.MALFORMED)
 
 
-def test_entries_whose_borders_are_moved() -> None:
-    """Two byte strings that are two entries only when laid end to end."""
+BAD_BODIES = {
+    "empty": b"",
+    "no array": GOOD,
+    "one entry of two": b"\x81" + GOOD,
+    "three entries": b"\x83" + GOOD * 3,
+    "half an entry": b"\x82" + GOOD + GOOD[: len(GOOD) // 2],
+    "an entry behind the array": b"\x82" + GOOD * 3,
+    "a longer head": b"\x98\x02" + GOOD * 2,
+    "an endless array": b"\x9f" + GOOD * 2 + b"\xff",
+    "byte strings": strict.encode([GOOD, GOOD]),
+}
+
+
+@pytest.mark.parametrize("body", BAD_BODIES.values(), ids=BAD_BODIES.keys())
+def test_a_bad_body_under_a_good_signature(body: bytes) -> None:
     victim, author = Victim(), rogue_author()
     rogue = victim.link("rogue")
-    both = GOOD + GOOD
-    bad = [both[:-3], both[-3:]]
-    root = merkle_root([leaf_hash(part) for part in bad])
-    rogue.says(Push((author.wrong(bad, root=root, log_hlc=Hlc((START_MS << 16) + 100)),)))
+    log_hlc = Hlc((START_MS << 16) + 100)
+    rogue.says(Push((author.wrong([GOOD, GOOD], body=body, log_hlc=log_hlc),)))
+    victim.withstood(rogue, Reason.MALFORMED)
+
+
+def test_a_body_that_announces_more_than_there_can_be() -> None:
+    victim, author = Victim(), rogue_author()
+    rogue = victim.link("rogue")
+    many = (1 << 32) - 1
+    body = b"\x9a" + many.to_bytes(4, "big") + GOOD
+    rogue.says(Push((author.wrong([GOOD], count=many, body=body),)))
     victim.withstood(rogue, Reason.MALFORMED)
 
 
@@ -275,7 +295,7 @@ def test_entries_in_another_order_than_signed() -> None:
     victim, author = Victim(), rogue_author()
     rogue = victim.link("rogue")
     entries = [entry(key, 1, at=author.tick()) for key in "ab"]
-    rogue.says(Push((author.wrong(entries, body=strict.encode(entries[::-1])),)))
+    rogue.says(Push((author.wrong(entries, body=encode_body(entries[::-1])),)))
     victim.withstood(rogue, Reason.MERKLE)
 
 

@@ -54,7 +54,10 @@ def excerpt(bundle: bytes, *keys: str) -> bytes:
     assert not isinstance(parsed, Excerpt)
     header = parsed.header
     piece = chosen(
-        whole_piece(parsed, NOBODY), header.origin, header.index, lambda key, _: key in keys
+        whole_piece(parsed, parsed.entries(), NOBODY),
+        header.origin,
+        header.index,
+        lambda key, _: key in keys,
     )
     assert piece is not None
     return encode_piece(piece)
@@ -266,7 +269,7 @@ def test_lines_are_proven_and_hold_no_entries() -> None:
     victim, rogue, author, sight = looking(aspect=Aspect.LINES)
     bundle = parse_piece(author.put("k", 1))
     assert not isinstance(bundle, Excerpt)
-    head = encode_piece(header_only(whole_piece(bundle, NOBODY)))
+    head = encode_piece(header_only(whole_piece(bundle, (), NOBODY)))
     rogue.says(Shown(sight.number, Outcome.SHOWN, True, b"", (head,)))
     assert sight.error is None
     assert sight.lines == {author.origin: (1, bundle.header.hash)}

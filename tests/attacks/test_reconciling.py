@@ -18,6 +18,7 @@ from gossipsync.core.replication.celltree import CellTree
 from gossipsync.core.replication.pieces import (
     NOBODY,
     Excerpt,
+    Piece,
     cells_in_piece,
     encode_piece,
     header_only,
@@ -158,7 +159,7 @@ def begins(victim: Victim, rogue: Remote, number: int = 1) -> tuple[int, Message
 
 def _proof(bundle: bytes) -> bytes:
     """The proof that a log went so far."""
-    return encode_piece(header_only(whole_piece(parse_bundle(bundle), NOBODY)))
+    return encode_piece(header_only(whole_piece(parse_bundle(bundle), (), NOBODY)))
 
 
 def first_survey(victim: Victim, rogue: Remote) -> int:
@@ -327,8 +328,10 @@ def _foreign(author: Author) -> bytes:
 def _false_excerpt(author: Author) -> bytes:
     """The signed header of one bundle with the entry of another."""
     mine, other = (parse_bundle(author.put("own", value)) for value in ("x", "y"))
-    header, signature, *_ = whole_piece(mine, NOBODY)
-    return strict.encode((header, signature, b"\0\0", b"", other.entries, b""))
+    header, signature, *_ = whole_piece(mine, (), NOBODY)
+    return strict.encode(
+        (header, signature, b"\0\0", b"", tuple(entry.data for entry in other.entries()), b"")
+    )
 
 
 PIECES: dict[str, tuple[Callable[[Author], bytes], Reason]] = {
@@ -659,7 +662,7 @@ def test_whoever_was_cut_off_gets_back_what_a_liar_withheld() -> None:
     number = _differs(victim, link)
     assert number is not None
     link.says(Parts(number, False, ()))
-    ((_, cell),) = cells_in_piece(whole_piece(parse_bundle(confirmed), NOBODY), away.origin, 3)
+    ((_, cell),) = cells_in_piece(_whole(confirmed), away.origin, 3)
     name, _ = CellTree("b", 0).names_of(cell)
     for _ in range(6):
         for question in link.hears():
@@ -684,6 +687,11 @@ def test_all_others_together_cannot_make_a_peer_drop_what_it_wrote() -> None:
                 _finish(liar, run)
             victim.wait(15.0)
     assert victim.pairs()["own"] == 1
+
+
+def _whole(data: bytes) -> Piece:
+    bundle = parse_bundle(data)
+    return whole_piece(bundle, bundle.entries(), NOBODY)
 
 
 def _finish(rogue: Remote, run: int) -> None:

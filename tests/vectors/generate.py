@@ -20,7 +20,7 @@ from gossipsync.core.membership.presence import Stance, make_presence
 from gossipsync.core.membership.statements import Claim, make_statement
 from gossipsync.core.model.bucket import Announcement, BucketRules, Deletes, Kind
 from gossipsync.core.model.bundle import FROZEN, NO_PREVIOUS, Bundle, build_header, signed_bytes
-from gossipsync.core.model.entry import Field, Op, encode_entry, leaf_hash, stub_of
+from gossipsync.core.model.entry import Field, Op, encode_entry, encode_body, leaf_hash, stub_of
 from gossipsync.core.model.hlc import Hlc
 from gossipsync.core.model.ids import Epoch, NetworkId, PeerId, origin_of
 from gossipsync.core.model.values import encode_value
@@ -142,7 +142,7 @@ def make_bundle(bucket: str, index: int = 1, previous: bytes = NO_PREVIOUS) -> B
         log_hlc=Hlc(STAMP + len(names) - 1),
     )
     entries = tuple(entry_bytes(name, number) for number, name in enumerate(names))
-    return Bundle(header, SIGNER.sign(signed_bytes(header.data)), entries)
+    return Bundle(header, SIGNER.sign(signed_bytes(header.data)), encode_body(entries))
 
 
 def _bundles() -> dict[str, object]:
@@ -169,21 +169,22 @@ def _bundles() -> dict[str, object]:
 def excerpt_of(bucket: str) -> Piece:
     """The middle of a bundle without its value, and its last entry; the first has lost."""
     bundle = make_bundle(bucket)
-    last = len(bundle.entries) - 1
+    last = bundle.header.count - 1
+    rows = [entry.data for entry in bundle.entries()]
 
     def keep(_: str, cell: Cell) -> Cell | None:
-        if cell[DATA] == bundle.entries[0]:
+        if cell[DATA] == rows[0]:
             return None
-        return cell if cell[DATA] == bundle.entries[last] else shadow_of(cell)
+        return cell if cell[DATA] == rows[last] else shadow_of(cell)
 
-    left = pruned(whole_piece(bundle, NOBODY), ORIGIN, bundle.header.index, keep)
+    left = pruned(whole_piece(bundle, bundle.entries(), NOBODY), ORIGIN, bundle.header.index, keep)
     assert left is not None
     return left
 
 
 def _excerpts() -> dict[str, object]:
     found = {}
-    bare = header_only(whole_piece(make_bundle("values"), NOBODY))
+    bare = header_only(whole_piece(make_bundle("values"), (), NOBODY))
     for name, piece in (("of two entries", excerpt_of("values")), ("of none", bare)):
         cells = cells_in_piece(piece, ORIGIN, 1)
         tree = CellTree("values", 0)

@@ -72,7 +72,7 @@ def test_bundles_read_verify_and_chain(bucket: str) -> None:
     assert peer_of(header.origin).hex() == GOLDEN["peer"]
     assert epoch_of(header.origin) == GOLDEN["epoch"]
     assert sha256(header.data).hexdigest() == golden["header_hash"] == header.hash.hex()
-    leaves = leaves_of(decode_entries(bundle.entries))
+    leaves = leaves_of(bundle.entries())
     assert merkle_root(leaves).hex() == golden["merkle_root"] == header.root.hex()
     path = b"".join(bytes.fromhex(part) for part in golden["path_of_last"])
     last = len(leaves) - 1

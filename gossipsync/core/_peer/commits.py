@@ -105,16 +105,16 @@ class Commits:
         while buckets := self._sealer.buckets_due(now_s, idle=idle, everything=everything):
             for bucket in buckets:
                 replica = ctx.replicas[bucket]
-                bundle = self._sealer.seal(bucket, ctx.origin, replica.announcement, now_s)
+                sealed = self._sealer.seal(bucket, ctx.origin, replica.announcement, now_s)
                 replica.is_announced = True
-                data = bundle.encode()
                 key = (bucket, ctx.origin)
                 if ctx.logs.find(key) is None:
                     ctx.name_line(key)
-                self._keeper.append(bundle, ctx.peer_id, data)
-                self._own.append((ctx.origin, data))
-                self._unsealed_bytes -= len(data)  # a little more than its entries: zero below
-                self.backlog.sealed(bucket, bundle.header.index, len(data))
+                self._keeper.append(sealed, ctx.peer_id)
+                self._own.append((ctx.origin, sealed.data))
+                size = len(sealed.data)
+                self._unsealed_bytes -= size  # a little more than its entries: zero below
+                self.backlog.sealed(bucket, sealed.bundle.header.index, size)
                 self.applied(key)
         if self._sealer.is_empty() or self._unsealed_bytes < 0:
             self._unsealed_bytes = 0

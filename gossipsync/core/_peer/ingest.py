@@ -81,8 +81,7 @@ class Ingest:
 
     def apply(self, admitted: Admitted, sender: PeerId, *, is_stored: bool = False) -> LineKey:
         """Merge a verified bundle, keep it, and move its line and our clock."""
-        ctx, bundle = self._ctx, admitted.bundle
-        header = bundle.header
+        ctx, header = self._ctx, admitted.bundle.header
         key = (header.bucket, header.origin)
         replica = self.replica_for(header.bucket, header.announcement)
         if not is_stored and ctx.is_past(header.origin):
@@ -95,9 +94,9 @@ class Ingest:
         if ctx.logs.find(key) is None:
             ctx.name_line(key)
         if is_stored:
-            ctx.logs.append(bundle, sender)
+            ctx.logs.append(admitted.bundle, admitted.entries, sender)
         else:
-            self._keeper.append(bundle, sender, admitted.data)
+            self._keeper.append(admitted, sender)
             self._applied(key)
         ctx.clock.fold(header.log_hlc)
         self.moved(key, header.index)

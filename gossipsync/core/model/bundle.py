@@ -5,8 +5,8 @@ On the wire a bundle is canonical CBOR `[header, signature, body]`, three byte s
     [format, network, bucket, announcement, peer key, epoch, index, previous, count, root, log_hlc, control_version, encoding]
 
 where `previous` is the SHA-256 of the previous header in this log (32 zero bytes before the first), `root` the RFC 9162 Merkle
-root over the entries' stubs, `log_hlc` the newest stamp so far in the log (monotone), and `encoding` 0: the body is a
-canonical CBOR array of the entries' byte strings. The signature is Ed25519 (RFC 8032) over `signed_bytes(header)`. A header is
+root over the entries' stubs, `log_hlc` the newest stamp so far in the log (monotone), and `encoding` 0: the body is the
+canonical CBOR array of the entries. The signature is Ed25519 (RFC 8032) over `signed_bytes(header)`. A header is
 named by its SHA-256, without signature. Received bytes are kept and relayed as they came.
 """
 
@@ -19,7 +19,7 @@ from attrs import frozen
 
 from gossipsync.core.model import strict
 from gossipsync.core.model.bucket import Announcement, check_bucket_name, parse_announcement
-from gossipsync.core.model.entry import MAX_INT, MIN_TIME
+from gossipsync.core.model.entry import MAX_INT, MIN_TIME, Entry, decode_body
 from gossipsync.core.model.hlc import Hlc
 from gossipsync.core.model.ids import Epoch, NetworkId, Origin, PeerId, origin_of
 
@@ -55,20 +55,19 @@ class Header:
 
 @frozen
 class Bundle:
-    """A header with its signature and the entries' bytes."""
+    """A header with its signature and the entries."""
 
     header: Header
     signature: bytes
-    entries: tuple[bytes, ...]
+    body: bytes
 
     def encode(self) -> bytes:
         """The bytes as received."""
-        return strict.encode((self.header.data, self.signature, strict.encode(self.entries)))
+        return strict.encode((self.header.data, self.signature, self.body))
 
-    @property
-    def size_bytes(self) -> int:
-        """Close to the encoded size, without encoding."""
-        return len(self.header.data) + 80 + sum(map(len, self.entries)) + 3 * len(self.entries)
+    def entries(self) -> list[Entry]:
+        """What the body holds, decoded. Raises strict.MalformedError."""
+        return decode_body(self.body, self.header.count)
 
 
 def signed_bytes(header: bytes) -> bytes:
@@ -163,16 +162,10 @@ def parse_header(data: bytes) -> Header:
 
 
 def parse_bundle(data: bytes) -> Bundle:
-    """A bundle's outer shape, its header and its entries' bytes, nothing verified. Raises strict.MalformedError."""
+    """A bundle's outer shape and its header, nothing verified and its entries not decoded. Raises strict.MalformedError."""
     match strict.decode(data, 2):
         case (bytes(header), bytes(signature), bytes(body)) if len(signature) == 64:
             pass
         case _:
             raise strict.MalformedError("not a bundle")
-    entries = strict.decode(body, 2)
-    if type(entries) is not tuple or not all(type(entry) is bytes for entry in entries):
-        raise strict.MalformedError("a body is an array of byte strings")
-    parsed = parse_header(header)
-    if parsed.count != len(entries):
-        raise strict.MalformedError("the header counts other entries than the body holds")
-    return Bundle(parsed, signature, entries)
+    return Bundle(parse_header(header), signature, body)

@@ -22,7 +22,7 @@ from gossipsync.core.model.bundle import (
     signed_bytes,
 )
 from gossipsync.core.model.capability import Capability
-from gossipsync.core.model.entry import Entry, decode_entries, leaves_of
+from gossipsync.core.model.entry import Entry, decode_body, leaves_of
 from gossipsync.core.model.hlc import hlc_at, hlc_ms
 from gossipsync.core.model.ids import NetworkId, PeerId, peer_of
 from gossipsync.core.model.limits import Limits
@@ -118,7 +118,7 @@ class Admission:
         if refused is not None:
             return self._refusal(refused, header, bundle.signature)
         try:
-            entries, root = (_read_small if is_small else _read)(bundle.entries)
+            entries, root = (_read_small if is_small else _read)(bundle.body, header.count)
         except strict.MalformedError as error:
             return Refusal(Reason.MALFORMED, str(error), header)
         refused = self._check_entries(header, entries, root)
@@ -146,10 +146,10 @@ class Admission:
             if place is None:
                 place = header.index if log is None else log.place_of(header)
             if isinstance(parsed, Bundle):
-                entries = decode_entries(parsed.entries)
+                entries = parsed.entries()
                 cells = [(entry.key, cell_of(entry, header.origin, place)) for entry in entries]
                 is_genuine = merkle_root(leaves_of(entries)) == header.root
-                piece: Piece = whole_piece(parsed, sender)
+                piece: Piece = whole_piece(parsed, entries, sender)
             else:
                 cells = cells_of(parsed, place)
                 is_genuine = is_proven(parsed, cells)
@@ -285,9 +285,9 @@ class Admission:
         return None
 
 
-def _read(datas: tuple[bytes, ...]) -> tuple[Sequence[Entry], bytes]:
+def _read(body: bytes, count: int) -> tuple[Sequence[Entry], bytes]:
     """A bundle's entries and the Merkle root over them. Raises strict.MalformedError."""
-    entries = decode_entries(datas)
+    entries = decode_body(body, count)
     return entries, merkle_root(leaves_of(entries))
 
 

@@ -13,11 +13,12 @@ from typing import Final
 
 from attrs import define
 
-from gossipsync.core.model.bundle import Bundle, Header, parse_header
+from gossipsync.core.model.bundle import Header, parse_header
 from gossipsync.core.model.hlc import Hlc, hlc_at
 from gossipsync.core.model.ids import PeerId, peer_of
 from gossipsync.core.model.limits import Limits
 from gossipsync.core.ports import Store
+from gossipsync.core.replication.admission import Admitted
 from gossipsync.core.replication.cells import STAMP, Cell
 from gossipsync.core.replication.forks import ForkProof
 from gossipsync.core.replication.lines import LineKey
@@ -98,14 +99,14 @@ class Keeper:
         self.has_changes = False
         """Has something gone to the store's buffer that no commit has been asked for?"""
 
-    def append(self, bundle: Bundle, sender: PeerId, data: bytes) -> Log:
+    def append(self, admitted: Admitted, sender: PeerId) -> Log:
         """Take in the next bundle of a log, verified and applied."""
-        header = bundle.header
+        header = admitted.bundle.header
         former = self._logs.find((header.bucket, header.origin))
         was_covered = former is not None and former.is_covered
-        log = self._logs.append(bundle, sender)
+        log = self._logs.append(admitted.bundle, admitted.entries, sender)
         self._forget_sum(log.key)
-        self._store.append(header.bucket, header.origin, header.index, data)
+        self._store.append(header.bucket, header.origin, header.index, admitted.data)
         if was_covered:
             # The store's note names the head that it had.
             self._store.put_line(log.bucket, log.origin, log.index, None)

@@ -7,7 +7,7 @@ Invariant: from `whole_from` to `index` every bundle is there whole, so that any
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from hashlib import sha256
 from typing import Final
@@ -22,6 +22,7 @@ from gossipsync.core.model.bundle import (
     Header,
     parse_header,
 )
+from gossipsync.core.model.entry import Entry
 from gossipsync.core.model.hlc import ZERO, Hlc
 from gossipsync.core.model.ids import Epoch, NetworkId, Origin, PeerId, epoch_of
 from gossipsync.core.replication.forks import Fork, ForkProof
@@ -204,14 +205,14 @@ class LogBook:
         """The newest epoch of a peer that a log is known of; 0 for none."""
         return self._newest.get(peer, Epoch(0))
 
-    def append(self, bundle: Bundle, sender: PeerId) -> Log:
-        """Add a verified bundle, the next of its log, and move its line."""
+    def append(self, bundle: Bundle, entries: Iterable[Entry], sender: PeerId) -> Log:
+        """Add a verified bundle, the next of its log, with what it holds, and move its line."""
         header = bundle.header
         log = self._logs.get((header.bucket, header.origin))
         if log is None:
             log = self.open((header.bucket, header.origin))
         assert header.index == log.index + 1, "a log grows by one"
-        log.pieces[header.index] = whole_piece(bundle, sender)
+        log.pieces[header.index] = whole_piece(bundle, entries, sender)
         self._move(log, header)
         return log
 

@@ -14,7 +14,7 @@ excerpt: nothing that the garbage collector has to follow.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import Final
 
@@ -24,7 +24,9 @@ from gossipsync.core.model import strict
 from gossipsync.core.model.bundle import Bundle, Header, parse_bundle, parse_header
 from gossipsync.core.model.entry import (
     INLINE_VALUE_BYTES,
+    Entry,
     decode_entries,
+    encode_body,
     entry_like,
     leaves_of,
 )
@@ -71,16 +73,21 @@ class Excerpt:
         return (self.header.data, self.signature, sender, self.rows, positions, stubs, self.proof)
 
 
-def whole_piece(bundle: Bundle, sender: PeerId) -> Whole:
-    """A bundle as it is kept, with who handed it to us."""
-    return (bundle.header.data, bundle.signature, sender, bundle.entries)
+def whole_piece(bundle: Bundle, entries: Iterable[Entry], sender: PeerId) -> Whole:
+    """A bundle as it is kept, with what it holds and who handed it to us."""
+    return (
+        bundle.header.data,
+        bundle.signature,
+        sender,
+        tuple(entry.data for entry in entries),
+    )
 
 
 def encode_piece(piece: Piece) -> bytes:
     """A bundle or an excerpt, as it goes to stores and links."""
     if len(piece) == 4:
         header, signature, _, rows = piece
-        return strict.encode((header, signature, strict.encode(rows)))
+        return strict.encode((header, signature, encode_body(rows)))
     header, signature, _, rows, positions, stubs, proof = piece
     return strict.encode((header, signature, positions, stubs, rows, proof))
 

@@ -15,11 +15,12 @@ from attrs import define, field
 
 from gossipsync.core.model.bucket import Announcement
 from gossipsync.core.model.bundle import NO_PREVIOUS, Bundle, build_header, signed_bytes
-from gossipsync.core.model.entry import Entry, leaves_of
+from gossipsync.core.model.entry import Entry, encode_body, leaves_of
 from gossipsync.core.model.hlc import ZERO, Hlc
 from gossipsync.core.model.ids import NetworkId, Origin, epoch_of, peer_of
 from gossipsync.core.model.limits import Limits
 from gossipsync.core.ports import Sign
+from gossipsync.core.replication.admission import Admitted
 from gossipsync.core.replication.logs import LogBook
 from gossipsync.core.replication.merkle import merkle_root
 
@@ -86,7 +87,9 @@ class Sealer:
             if idle or len(groups) > 1 or now_s >= groups[0].opened_s + self._limits.seal_delay_s
         ]
 
-    def seal(self, bucket: str, origin: Origin, announcement: Announcement, now_s: float) -> Bundle:
+    def seal(
+        self, bucket: str, origin: Origin, announcement: Announcement, now_s: float
+    ) -> Admitted:
         """The next bundle of a bucket, signed. The caller appends it to the log before asking for another."""
         groups = self._groups[bucket]
         group = groups.pop(0)
@@ -107,8 +110,6 @@ class Sealer:
             root=merkle_root(leaves_of(group.entries)),
             log_hlc=group.hlc,
         )
-        return Bundle(
-            header,
-            self._sign(signed_bytes(header.data)),
-            tuple(entry.data for entry in group.entries),
-        )
+        body = encode_body([entry.data for entry in group.entries])
+        bundle = Bundle(header, self._sign(signed_bytes(header.data)), body)
+        return Admitted(bundle, group.entries, bundle.encode())

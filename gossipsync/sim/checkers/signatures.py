@@ -6,7 +6,7 @@ Verified here anew, without the memo that the peers share. Each exact bytes are 
 from __future__ import annotations
 
 from gossipsync.core.model.bundle import Bundle, signed_bytes
-from gossipsync.core.model.entry import decode_entries, leaves_of
+from gossipsync.core.model.entry import leaves_of
 from gossipsync.core.model.ids import peer_of
 from gossipsync.core.model.strict import MalformedError
 from gossipsync.core.replication.merkle import merkle_root
@@ -38,7 +38,7 @@ class Signatures(Checker):
             piece = parse_piece(data)
             header = piece.header
             if isinstance(piece, Bundle):
-                entries = decode_entries(piece.entries)
+                entries = piece.entries()
                 keys = [entry.key for entry in entries]
                 is_whole = merkle_root(leaves_of(entries)) == header.root
             else:

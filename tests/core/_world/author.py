@@ -7,7 +7,7 @@ from hashlib import sha256
 from gossipsync.core.model import strict
 from gossipsync.core.model.bucket import Announcement, BucketRules
 from gossipsync.core.model.bundle import FORMAT, NO_PREVIOUS, signed_bytes
-from gossipsync.core.model.entry import Field, Op, encode_entry, leaf_hash
+from gossipsync.core.model.entry import Field, Op, encode_body, encode_entry, leaf_hash
 from gossipsync.core.model.hlc import Hlc, hlc_at
 from gossipsync.core.model.ids import Epoch, NetworkId, Origin, new_epoch, origin_of
 from gossipsync.core.model.values import encode_value
@@ -114,5 +114,5 @@ class Author:
         if signature is None:
             signature = signer.sign(signed_bytes(header))
         if body is None:
-            body = strict.encode(entries)
+            body = encode_body(entries)
         return strict.encode([header, signature, body]), header

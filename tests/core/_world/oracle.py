@@ -12,7 +12,7 @@ import cbor2
 from gossipsync.core import Kind, Peer
 from gossipsync.core.model import strict
 from gossipsync.core.model.bundle import parse_bundle
-from gossipsync.core.model.entry import decode_entries, entry_like
+from gossipsync.core.model.entry import entry_like
 from gossipsync.core.model.ids import Origin
 from gossipsync.core.replication.cells import DATA, SHADOW_SIZE, SIZE, Cell, cell_of
 from gossipsync.core.replication.logs import Log
@@ -65,9 +65,7 @@ def facts_in(bundle: bytes) -> list[Fact]:
     """All entries of a bundle."""
     parsed = parse_bundle(bundle)
     origin, index = parsed.header.origin, parsed.header.index
-    return [
-        fact_of(cell_of(entry, origin, index), origin) for entry in decode_entries(parsed.entries)
-    ]
+    return [fact_of(cell_of(entry, origin, index), origin) for entry in parsed.entries()]
 
 
 def _covers(fact: Fact) -> int:

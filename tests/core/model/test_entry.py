@@ -1,4 +1,4 @@
-"""Entries: whatever bytes come, decode_entries() accepts exactly what encodes to the same bytes within the same borders."""
+"""Entries: whatever bytes come, exactly what encodes to the same bytes within the same borders is accepted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from gossipsync.core.model import strict
 from gossipsync.core.model.entry import (
     MIN_TIME,
     Op,
+    decode_body,
     decode_entries,
+    encode_body,
     encode_entry,
     leaf_hash,
     leaves_of,
@@ -89,6 +91,47 @@ def test_what_is_accepted_encodes_to_the_same_bytes_within_the_same_borders(
         assert strict.encode(parts) == data
         assert [type(part) for part in parts[2:4]] == [int, int]
         assert Op(entry.op) in Op
+
+
+@given(st.lists(entries(), max_size=30))
+def test_a_body_is_the_canonical_array_of_its_entries(datas: list[bytes]) -> None:
+    body = encode_body(datas)
+    assert body == strict.encode(tuple(strict.decode(data) for data in datas))
+    assert [entry.data for entry in decode_body(body, len(datas))] == datas
+    for count in (len(datas) - 1, len(datas) + 1):
+        if count >= 0:
+            with pytest.raises(strict.MalformedError):
+                decode_body(body, count)
+
+
+@pytest.mark.parametrize("count", [0, 1, 23, 24, 255, 256, 65_535, 65_536])
+def test_bodies_of_every_size_of_head(count: int) -> None:
+    data = encode_entry("k", None, Op.TOUCH, Hlc(MIN_TIME), None, None)
+    body = encode_body([data] * count)
+    assert len(decode_body(body, count)) == count
+    assert len(body) == len(data) * count + len(strict.encode(count))
+
+
+@given(mutated() | st.binary(max_size=40).map(lambda data: (data,)), st.integers(0, 4))
+def test_what_is_accepted_as_a_body_encodes_to_the_same_bytes(
+    datas: tuple[bytes, ...], count: int
+) -> None:
+    for body in (encode_body(datas), b"".join(datas), bytes((0x80 | count,)) + b"".join(datas)):
+        try:
+            decoded = decode_body(body, count)
+        except strict.MalformedError:
+            continue
+        parts = [(e.key, e.field, e.op, e.stamp, e.expires, e.value) for e in decoded]
+        assert strict.encode(tuple(parts)) == body
+        assert encode_body([entry.data for entry in decoded]) == body
+        assert len(decoded) == count
+
+
+def test_a_body_takes_no_memory_for_what_it_only_announces() -> None:
+    data = encode_entry("k", None, Op.TOUCH, Hlc(MIN_TIME), None, None)
+    for count in (1 << 32) - 1, 1 << 62:
+        with pytest.raises(strict.MalformedError):
+            decode_body(b"\x9a\xff\xff\xff\xff" + data, count)
 
 
 @given(entries())

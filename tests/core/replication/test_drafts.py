@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from gossipsync.core import NO_EXPIRY, Deletes, Draft, Kind, Limits, Written
 from gossipsync.core.model.bundle import parse_bundle
-from gossipsync.core.model.entry import decode_entries
 from gossipsync.errors import (
     BucketKindError,
     ClosedError,
@@ -50,7 +49,7 @@ def do(stage: Stage, *operations: Callable[[Draft], object]) -> Written:
 
 def last_entries(stage: Stage) -> list[tuple[object, ...]]:
     """(key, field, op) of the newest bundle."""
-    entries = decode_entries(parse_bundle(stage.disk.rows[-1][3]).entries)
+    entries = parse_bundle(stage.disk.rows[-1][3]).entries()
     return [(entry.key, entry.field, entry.op) for entry in entries]
 
 
@@ -81,7 +80,7 @@ def test_a_batch_is_one_bundle_with_one_op_a_cell_and_one_stamp() -> None:
     rows = len(stage.disk.rows)
     commit(stage, one)
     assert len(stage.disk.rows) == rows + 1
-    entries = decode_entries(parse_bundle(stage.disk.rows[-1][3]).entries)
+    entries = parse_bundle(stage.disk.rows[-1][3]).entries()
     assert [(entry.key, entry.op) for entry in entries] == [("a", 0), ("b", 1)]
     assert len({entry.stamp for entry in entries}) == 1
 

@@ -27,7 +27,8 @@ def book_of(lengths: list[int]) -> LogBook:
     book = LogBook(NETWORK)
     for log, length in zip(LOGS, lengths, strict=True):
         for data in log[:length]:
-            book.append(parse_bundle(data), PeerId(bytes(32)))
+            bundle = parse_bundle(data)
+            book.append(bundle, bundle.entries(), PeerId(bytes(32)))
     return book
 
 
@@ -72,7 +73,7 @@ def test_precise_order_sends_what_was_sealed_first_whosever_it_is() -> None:
     early, late = (Author(f"at {wall_ms}", wall_ms=wall_ms) for wall_ms in (START_MS, START_MS + 5))
     book = LogBook(NETWORK)
     for data in [late.put("k", "x"), early.put("k", "x"), early.put("k", "x")]:
-        book.append(parse_bundle(data), PeerId(bytes(32)))
+        book.append(parse_bundle(data), (), PeerId(bytes(32)))
     spans = [Span("b", late.origin, 1, 1), Span("b", early.origin, 1, 2)]
     delta = build_delta(book, spans, 1 << 20, "precise")
     assert [origin for origin, _ in delta] == [early.origin, early.origin, late.origin]
@@ -121,7 +122,7 @@ class Members:
             return
         if bundle.header.index <= self.mine.index(key):
             return
-        self.mine.append(bundle, PeerId(bytes(32)))
+        self.mine.append(bundle, bundle.entries(), PeerId(bytes(32)))
         self.fetcher.moved(key)
         early = self.fetcher.take_early(key)
         if early is not None:

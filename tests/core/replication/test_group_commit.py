@@ -34,17 +34,17 @@ def test_single_writes_are_sealed_at_once(sealer: Sealer) -> None:
         write(sealer, 1, now_s)
         assert sealer.due_s(idle=True) == now_s
         assert sealer.buckets_due(now_s, idle=True) == ["b"]
-        assert sealer.seal("b", ORIGIN, ANNOUNCEMENT, now_s).header.count == 1
+        assert sealer.seal("b", ORIGIN, ANNOUNCEMENT, now_s).bundle.header.count == 1
 
 
 def test_after_a_crowd_the_next_gathers_for_a_moment(sealer: Sealer) -> None:
     write(sealer, 8, 1.0)
-    assert sealer.seal("b", ORIGIN, ANNOUNCEMENT, 1.0).header.count == 8
+    assert sealer.seal("b", ORIGIN, ANNOUNCEMENT, 1.0).bundle.header.count == 8
     write(sealer, 1, 1.001)
     assert sealer.buckets_due(1.001, idle=True) == []
     assert sealer.due_s(idle=True) == pytest.approx(1.002)
     assert sealer.buckets_due(1.002, idle=True) == ["b"]
-    assert sealer.seal("b", ORIGIN, ANNOUNCEMENT, 1.002).header.count == 1
+    assert sealer.seal("b", ORIGIN, ANNOUNCEMENT, 1.002).bundle.header.count == 1
     write(sealer, 1, 1.0021)
     assert sealer.buckets_due(1.0021, idle=True) == ["b"]
 
@@ -54,7 +54,7 @@ def test_a_full_group_and_a_goodbye_do_not_wait(sealer: Sealer) -> None:
     sealer.seal("b", ORIGIN, ANNOUNCEMENT, 1.0)
     write(sealer, 25, 1.001)
     assert sealer.buckets_due(1.001, idle=True) == ["b"]
-    assert sealer.seal("b", ORIGIN, ANNOUNCEMENT, 1.001).header.count == 20
+    assert sealer.seal("b", ORIGIN, ANNOUNCEMENT, 1.001).bundle.header.count == 20
     assert sealer.buckets_due(1.001, idle=True) == []
     assert sealer.buckets_due(1.001, idle=False, everything=True) == ["b"]
 

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossipsync.core.model.bundle import parse_bundle
-from gossipsync.core.model.entry import Op, decode_entries
+from gossipsync.core.model.entry import Op
 from gossipsync.core.model.ids import Origin, PeerId
 from gossipsync.core.model.limits import Limits
-from gossipsync.core.replication.admission import Admission, AdmittedPiece
+from gossipsync.core.replication.admission import Admission, Admitted, AdmittedPiece
 from gossipsync.core.replication.cells import cells_in
 from gossipsync.core.replication.keeping import Keeper
 from gossipsync.core.replication.lines import LineKey
@@ -22,6 +22,7 @@ from gossipsync.core.replication.pieces import (
     header_only,
     is_whole,
     pruned,
+    whole_piece,
 )
 from gossipsync.core.replication.replica import Replica
 from tests.core._world import EVERYTHING, NETWORK, START_MS, Author, Authority, Disk, entry
@@ -63,9 +64,9 @@ class Shop:
 
     def takes(self, data: bytes) -> Log:
         bundle = parse_bundle(data)
-        header = bundle.header
-        self.replica.apply(decode_entries(bundle.entries), header.origin, header.index)
-        return self.keeper.append(bundle, PeerId(bytes(32)), data)
+        header, entries = bundle.header, bundle.entries()
+        self.replica.apply(entries, header.origin, header.index)
+        return self.keeper.append(Admitted(bundle, entries, data), PeerId(bytes(32)))
 
     def put(self, *keys: str, by: Author | None = None, size: int = 40) -> Log:
         author = by or self.author
@@ -397,8 +398,7 @@ def test_proofs_of_lines_come_by_themselves() -> None:
     for bundle in bundles[1:]:
         log = shop.keeper.raise_to(bundle.header, bundle.signature, PeerId(bytes(32)))
     assert (log.index, log.whole_from, shop.rows(log)) == (3, 4, {3: 0})
-    piece = (bundles[2].header.data, bundles[2].signature, PeerId(bytes(32)), bundles[2].entries)
-    assert log.pieces[3] == header_only(piece)
+    assert log.pieces[3] == header_only(whole_piece(bundles[2], (), PeerId(bytes(32))))
     shop.check()
 
 

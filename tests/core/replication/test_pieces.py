@@ -56,7 +56,7 @@ class Sealed:
 
     @property
     def piece(self) -> Piece:
-        return whole_piece(self.bundle, NOBODY)
+        return whole_piece(self.bundle, self.bundle.entries(), NOBODY)
 
     def pruned(self, fates: dict[str, str], piece: Piece | None = None) -> Piece | None:
         header = self.bundle.header
@@ -64,7 +64,7 @@ class Sealed:
 
     def rows(self, fates: dict[str, str]) -> list[bytes]:
         """What must be left."""
-        entries = decode_entries(self.bundle.entries)
+        entries = self.bundle.entries()
         return [
             e.data if fates[e.key] == WHOLE else stub_of(e.data, len(e.value or b""))
             for e in entries
@@ -135,7 +135,7 @@ def test_pruning_keeps_exactly_what_is_to_be_kept_and_proves_it(
     cells = cells_of(excerpt)
     assert is_proven(excerpt, cells)
     assert isinstance(_gate().admit_piece(encode_piece(left), START_MS, NOBODY), AdmittedPiece)
-    longs = {e.key for e in decode_entries(sealed.bundle.entries) if len(e.value or b"") > 32}
+    longs = {e.key for e in sealed.bundle.entries() if len(e.value or b"") > 32}
     for key, cell in cells:
         assert (cell[SIZE] == SHADOW_SIZE) == (fates[key] == SHADOW and key in longs)
     assert len(encode_piece(left)) <= len(sealed.data) + 32 * 13  # proofs are no larger than a tree
@@ -349,4 +349,4 @@ def test_what_an_excerpt_costs_beside_its_row() -> None:
     beside = len(encode_piece(left)) - len(left[ROWS][0]) - len(sealed.bundle.header.data)
     assert beside <= 64 + 8 * 32 + 2 + 16
     (_, cell) = cells_in_piece(left, sealed.bundle.header.origin, 1)[0]
-    assert cell[DATA] == sealed.bundle.entries[77]
+    assert cell[DATA] == sealed.bundle.entries()[77].data

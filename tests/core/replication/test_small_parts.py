@@ -190,11 +190,10 @@ def test_batches_are_sealed_whole_in_order_and_within_the_limit(sizes: list[int]
         places.append(stage.peer.commit_draft(draft, stage.now).index)
     stage.wait(0.1)
     from gossipsync.core.model.bundle import parse_bundle
-    from gossipsync.core.model.entry import decode_entries
 
     held: dict[int, list[str]] = {}
     for row in stage.disk.rows:
-        held[row[2]] = [entry.key for entry in decode_entries(parse_bundle(row[3]).entries)]
+        held[row[2]] = [entry.key for entry in parse_bundle(row[3]).entries()]
     assert list(held) == list(range(1, len(held) + 1))
     for number, (size, place) in enumerate(zip(sizes, places, strict=True)):
         assert {f"{number}/{key}" for key in range(size)} <= set(held[place])
