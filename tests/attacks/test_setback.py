@@ -216,7 +216,9 @@ def test_what_had_ended_by_the_wrong_clock_uncovers_nothing_older(*, is_restarte
         world.start(node)
     for name in ("v", "m", "f"):
         node.put("again", {"c": 2}, name)
-    world.run(10)  # after a restart its values are there again, and live their five seconds from now
+    world.run(
+        10
+    )  # after a restart its values are there again, and live their five seconds from now
     kept = {"other": {"a": 1, "b": 1}, "again": {"c": 2}}
     for name in ("v", "m", "f"):
         agree(world, kept, name)

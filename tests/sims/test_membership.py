@@ -167,4 +167,6 @@ def test_a_seed_does_not_stay_linked_with_all_and_is_seldom_called(
 
     monkeypatch.setattr(Network, "dial", count)
     simulation.world.run_until(36.0)
-    assert 0 < called[simulation.drivers[0].address] < 40  # by each of the others every tenth round it would be 78
+    assert (
+        0 < called[simulation.drivers[0].address] < 40
+    )  # by each of the others every tenth round it would be 78

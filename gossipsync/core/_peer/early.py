@@ -153,7 +153,9 @@ class Early:
     def _write_again(self, bucket: str, key: str, slots: dict[Slot, Entry]) -> bool:
         """Say once more what of one key has lost; False where there is no room for it."""
         writing, ctx = self._writing, self._ctx
-        lost = {slot: said for slot, said in slots.items() if self._has_lost(bucket, key, slot, said)}
+        lost = {
+            slot: said for slot, said in slots.items() if self._has_lost(bucket, key, slot, said)
+        }
         if TOMBSTONE in lost:
             lost = self._deleted(bucket, key, slots, lost)
         draft = writing.draft(bucket)
@@ -175,7 +177,9 @@ class Early:
         deleted = lost[TOMBSTONE]
         group = self._ctx.replicas[bucket].group(key)
         cells = [] if group is None else cells_in(group)
-        after = [(said.stamp, said.expires) for slot, said in slots.items() if slot != TOMBSTONE] + [
+        after = [
+            (said.stamp, said.expires) for slot, said in slots.items() if slot != TOMBSTONE
+        ] + [
             (Hlc(cell[STAMP]), cell[EXPIRES])
             for cell in cells
             if cell[SLOT] != TOMBSTONE and not self._is_past(cell)
