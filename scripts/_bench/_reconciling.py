@@ -13,6 +13,7 @@ __all__ = ["reconciling"]
 _BUCKET = "updates"
 _AT_ONCE = 8192  # entries sealed in one drain
 _GATHERED_S = 0.010
+_CROWD = 256  # entries that are gathered for so long; fewer are sealed sooner, and no link may fall silent meanwhile
 _TRIMMED_S = 100.0  # more than bundles stay whole
 _DIFFERING = 100
 _QUESTIONS = ("Heads", "Survey", "Fetch", "Dump", "Doubt")
@@ -85,7 +86,7 @@ def _write(wire: Wire, numbers: range, version: bytes) -> None:
         draft = writer.draft(_BUCKET, moment)
         draft.put(f"key{number:07d}", version.ljust(_VALUE_BYTES, b"\1"))
         writer.commit_draft(draft, moment)
-    wire.mono_s += _GATHERED_S
+    wire.mono_s += _GATHERED_S * min(1.0, len(numbers) / _CROWD)
     writer.handle_deadline(now(wire.mono_s))
 
 
