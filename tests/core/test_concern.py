@@ -87,6 +87,8 @@ def test_a_zone_that_is_down_still_counts_and_none_at_all_needs_nobody() -> None
     assert not wait_acks(a, written, "zones")
     assert a.up.shortfall(written, "zones").startswith("1 of 2 zones have stored it, not 'south';")
     assert a.up.shortfall(written, 2).startswith("1 of 2 members have stored it;")
+    told = f"1 of 2 members have stored it, not {b.name!r} (down);"
+    assert a.up.shortfall(written, "all").startswith(told)
     lone = World(1, zone="north").nodes[0]
     written = lone.put("k", 1)
     assert lone.up.shortfall(written, "zones").startswith("this peer has not stored it: a commit")

@@ -7,6 +7,7 @@ their applied heads must be. Whoever waits for either has us ask those who can a
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from attrs import define
 
@@ -32,6 +33,8 @@ from gossipsync.core.replication.tokens import (
 )
 from gossipsync.errors import LocalError
 
+_NAMED: Final = 5
+"""Members named in one message, those first that do not seem to be there."""
 _Zone = str | PeerId
 """A zone's name, "" for that of members that name none; or a member whose presence has not come yet: it may be in any."""
 
@@ -128,8 +131,10 @@ class Concern:
             return f"this peer has not stored it: {why}. It stays in memory, and is stored and sent as soon as that can be"
         needed = self.needed_acks(ack)
         if ack != "zones":
-            found = len(self.acked_by(written))
-            return f"{found} of {needed} members have stored it; it stays and goes on spreading"
+            acked = set(self.acked_by(written))
+            others = [member for member in self._ctx.members if member.peer not in acked]
+            named = f", not {_names(others)}" if ack == "all" else ""
+            return f"{len(acked)} of {needed} members have stored it{named}; it stays and goes on spreading"
         lacking = self._zones_lacking(written)
         names = ", ".join(sorted(map(_told, lacking)))
         return f"{needed - len(lacking)} of {needed} zones have stored it, not {names}; it stays and goes on spreading"
@@ -223,3 +228,14 @@ def _told(zone: _Zone) -> str:
     if isinstance(zone, bytes):
         return "one whose zone is not known yet"
     return repr(zone) if zone else "those without a zone"
+
+
+def _names(members: list[Member]) -> str:
+    """Who, and what is known of those that do not seem to be there; of many the first few."""
+    told = [
+        f"{member.name!r}" + (f" ({member.state})" if member.state != "alive" else "")
+        for member in sorted(members, key=lambda member: (member.state == "alive", member.name))
+        if member.state != "left"
+    ]
+    more = len(told) - _NAMED
+    return ", ".join(told[:_NAMED]) + (f" and {more} more" if more > 0 else "")

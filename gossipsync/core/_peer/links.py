@@ -165,7 +165,8 @@ class Links:
             is_broken = not link.is_closing and not link.is_parting
             if is_broken and not ctx.is_sparse:
                 member.lost_stamp = member.clock_ms(ctx.now.mono_s)
-            ctx.judge(member)
+            if self._standing.is_up:  # else it is we who go, and that says nothing about the others
+                ctx.judge(member)
         if self._standing.is_up:
             self._probing.link_down(link)
         self._standing.update()

@@ -219,7 +219,8 @@ class Report:
         for member in sorted(ctx.members, key=lambda member: (member.name, member.peer)):
             if member.state == "left":
                 continue
-            presence = member.presence
+            presence, link = member.presence, ctx.by_peer.get(member.peer)
+            heard_s = member.heard_s if link is None else max(member.heard_s, link.heard_s)
             found.append(
                 MemberStatus(
                     member.name,
@@ -228,7 +229,7 @@ class Report:
                     (presence.zone or None) if presence is not None else None,
                     member.state,
                     None if presence is None else str(presence.epoch),
-                    max(0.0, ctx.now.mono_s - member.heard_s),
+                    max(0.0, ctx.now.mono_s - heard_s),
                     self._commits.acked_index(member.peer),
                 )
             )

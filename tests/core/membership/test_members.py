@@ -162,6 +162,31 @@ def test_closing_is_being_away_and_leaving_is_being_gone() -> None:
     assert world.nodes[0].up.status(world.nodes[0].now).members["away"] == 1
 
 
+def test_who_goes_suspects_nobody_whose_link_ends() -> None:
+    world = World(3)
+    world.run(5)
+    going = world.nodes[2]
+    going.up.close(going.now)
+    world.touched(going)
+    world.run(1)
+    going.events.clear()
+    for link in list(going.up._ctx.links):
+        going.up.handle_link_down(link, "closing", going.now)
+    world.touched(going)
+    assert [type(event).__name__ for event in going.events] == ["LinkClosed", "LinkClosed"]
+
+
+def test_who_is_linked_was_seen_when_its_link_was_last_heard() -> None:
+    """Also where nothing is to be said but pings and digests that are equal."""
+    world = World(3, gossip_interval_s=1.0)
+    for _ in range(40):
+        world.run(1)
+        for node in world.nodes:
+            seen = {member.name: member.last_seen_s for member in node.up.members(node.now)}
+            for link in node.up._ctx.by_peer.values():
+                assert 0 <= seen[link.name] <= node.now.mono_s - link.heard_s
+
+
 def test_a_split_heals_with_no_operator_whatever_its_length() -> None:
     for seconds in (3, 60, 1000):
         world = World(5)
