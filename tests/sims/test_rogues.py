@@ -51,14 +51,28 @@ def test_a_habit_bites_and_harms_nobody(habit: str, monkeypatch: pytest.MonkeyPa
 
 ONCE_FAILED: dict[tuple[str, int], str] = {
     ("fork", 7): "honest lines lagged at three of eleven, who were busy with what had forked",
+    (
+        "ahead",
+        64067,
+    ): "a write after a token, by a clock behind the others: the checker went by that clock alone",
+    (
+        "pose",
+        62181,
+    ): "a newer delete came with cells, before its line, and was forgotten: the checker expected what it beat",
 }
 """Worlds of the swarm whose rogues have but one habit."""
+SLOW: dict[tuple[str, int], float] = {("fork", 7): 30.0}
+"""Seconds more than the swarm gives, where a round trip may take ten: then it converges by a margin."""
 
 
 @pytest.mark.parametrize(("habit", "seed"), sorted(ONCE_FAILED))
 def test_world_of_one_habit(habit: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gossipsync.sim.simulation.HABITS", (habit,))
-    result = run(drawn(seed))
+    options = drawn(seed)
+    if more_s := SLOW.get((habit, seed)):
+        assert options.until is not None
+        options = options.replaced(until=options.until + more_s)
+    result = run(options)
     assert result.is_fine, (result.violations, result.options.command())
 
 

@@ -24,6 +24,8 @@ ONCE_FAILED: dict[int, str] = {
     50007: "the forks checker, until proofs of forks spread",
     50104: "the same",
     50106: "the same",
+    62406: "a write after a token, by a clock behind the others: the checker went by that clock alone",
+    62556: "a value that had expired by the clock of whoever handed it over: the checker expected it still",
     50204: "one of six was never equal, until proofs of forks spread",
 }
 

@@ -51,12 +51,13 @@ class Causality(Checker):
             )
 
     def _may_be_gone(self, driver: Driver, entry: Entry, rivals: list[Entry]) -> bool:
+        # Whoever hands a cell over may have found its time to be over, by a clock that is ahead of ours.
+        newest_ms = self.simulation.newest_ms()
         rules = driver.peer.replicas[entry.bucket].rules if driver.peer is not None else None
         if rules is not None and rules.deletes is Deletes.FINAL:
             rivals = self.simulation.ledger.by_key[entry.bucket, entry.key]
         return any(
-            other.op == "delete"
-            or (other.expires_ms is not None and other.expires_ms <= driver.newest_ms)
+            other.op == "delete" or (other.expires_ms is not None and other.expires_ms <= newest_ms)
             for other in rivals
         )
 
