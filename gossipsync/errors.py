@@ -262,7 +262,7 @@ class StoreLockedError(StoreError):
     """Another process has the store open.
 
     Fault: two processes share one `data_dir`. State: neither store was touched by this call. Next:
-    stop the other process, give each its own `data_dir`, or choose a `placement` that shares a peer.
+    stop the other process, or give each its own `data_dir`.
     """
 
     code: ClassVar[str] = "store-locked"

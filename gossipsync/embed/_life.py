@@ -30,6 +30,14 @@ __all__ = ["Life"]
 
 _log = logging.getLogger("gossipsync.engine")
 _MARGIN_S = 0.5  # for threads to end after the engine's own two seconds
+_OF_PARENT = (
+    "this process was forked from one that uses the mesh, and is a peer of its own: open one with another "
+    "data_dir here, or with none"
+)
+_OF_SIBLINGS = (
+    "of processes forked from one the first to use the mesh has the folder, and each is a peer of its own: open "
+    "one with another data_dir in each, or with none"
+)
 
 
 class Life:
@@ -55,7 +63,8 @@ class Life:
         self._engine: Engine | None = None
         self._is_closed = False
         self._failure: BaseException | None = None
-        self._is_forked = False
+        self._fork: str | None = None
+        """What a forked child is told of a folder that is in use."""
         _lives.add(self)
 
     @property
@@ -110,11 +119,8 @@ class Life:
         engine = thread.engine
         if engine is None:
             assert thread.error is not None
-            if self._is_forked and isinstance(thread.error, StoreLockedError):
-                raise StoreLockedError(
-                    f"{thread.error}; this process was forked from one that has opened a mesh: open one "
-                    "with a data_dir of its own here, or fork before the first use"
-                ) from thread.error
+            if self._fork is not None and isinstance(thread.error, StoreLockedError):
+                raise StoreLockedError(f"{thread.error}; {self._fork}") from thread.error
             raise thread.error
         try:
             self._bind_open(engine)
@@ -175,8 +181,8 @@ class Life:
         self._lock = RLock()
         if self._engine is not None:
             self._engine.disown()
+        self._fork = (self._fork or _OF_SIBLINGS) if self._engine is None else _OF_PARENT
         self._thread = self._engine = self._failure = None
-        self._is_forked = True
         self._unbind()
 
 

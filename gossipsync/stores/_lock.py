@@ -36,8 +36,7 @@ class FolderLock:
             pid = self._file.read(20).decode("ascii", "replace").strip()
             holder = f"process {pid}" if pid.isdecimal() else "another process"
             raise StoreLockedError(
-                f"{data_dir} is in use by {holder}: stop it, give this peer a data_dir of its own, or choose a placement "
-                "that shares one peer"
+                f"{data_dir} is in use by {holder}; stop that, or give this peer a data_dir of its own"
             ) from error
         self._file.truncate(0)
         self._file.write(b"%d\n" % os.getpid())

@@ -17,7 +17,6 @@ from gossipsync.core._peer.introductions import GREETING_BATCHES, Introductions
 from gossipsync.core._peer.lives import Lives
 from gossipsync.core._peer.probing import Probing
 from gossipsync.core._peer.standing import Standing
-from gossipsync.core.membership.dialling import LAST_RETRY_S
 from gossipsync.core.model.events import LinkClosed, LinkOpened
 from gossipsync.core.model.ids import Epoch, LinkId, PeerId
 from gossipsync.core.model.reasons import Reason
@@ -150,8 +149,8 @@ class Links:
         if link is None:
             return
         ctx.fetcher.drop_link(link_id)
-        if link.dialled is not None and self._lives.is_superseded:
-            ctx.dialler.hold_off(link.dialled, ctx.now.mono_s + LAST_RETRY_S)
+        if link.dialled is not None and (pause_s := self._lives.pause_s):
+            ctx.dialler.hold_off(link.dialled, ctx.now.mono_s + pause_s)
         self._ended(link_id)
         self._hearsay.link_down(link_id)
         ctx.emit(LinkClosed(link_id, link.peer, reason))

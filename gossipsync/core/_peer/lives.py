@@ -141,9 +141,18 @@ class Lives:
         )
 
     @property
-    def is_superseded(self) -> bool:
-        """Has a newer life the links? Then members close ours at once, and to try often would only disturb them."""
-        mine = epoch_of(self._ctx.origin)
-        return any(
-            epoch > mine and self._lately(life.heard_s) for epoch, life in self._others.items()
-        )
+    def pause_s(self) -> float:
+        """How long to leave members alone whose links a newer life has; 0 where none has.
+
+        They close ours at once, and to try often would only disturb them. But at first either life learns of the other only by what
+        we say and hear before that: so we come back as often as presence is renewed.
+        """
+        mine, now_s = epoch_of(self._ctx.origin), self._ctx.now.mono_s
+        since_s = [
+            life.first_s
+            for epoch, life in self._others.items()
+            if epoch > mine and self._lately(life.heard_s)
+        ]
+        if not since_s:
+            return 0.0
+        return self._ctx.refresh_s if now_s - min(since_s) < LAST_RETRY_S else LAST_RETRY_S

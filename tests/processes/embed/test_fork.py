@@ -159,6 +159,42 @@ with gossipsync.open(data_dir=sys.argv[1]) as mesh:
     )
 
 
+def test_of_workers_forked_before_the_first_use_one_has_the_data_dir(tmp_path: Path) -> None:
+    run(
+        """
+mesh = gossipsync.open(data_dir=sys.argv[1])
+bucket = mesh.bucket("b")
+(has_begun, begun), (may_end, end) = os.pipe(), os.pipe()
+
+def first():
+    os.close(end)
+    bucket.put("a", 1, ack="self", timeout=5)
+    os.write(begun, b"x")
+    os.read(may_end, 1)
+    mesh.close()
+
+def second():
+    try:
+        bucket["b"] = 2
+    except gossipsync.StoreLockedError as error:
+        assert "forked from one" in str(error), error
+        assert "uses the mesh" not in str(error), error
+    else:
+        raise AssertionError
+
+holder = threading.Thread(target=in_child, args=(first,))
+holder.start()
+os.read(has_begun, 1)
+in_child(second)
+os.write(end, b"x")
+holder.join()
+with mesh:
+    assert dict(bucket) == {"a": 1}
+""",
+        tmp_path,
+    )
+
+
 def test_a_child_of_a_running_peer_leaves_its_links_alone(folder: Path) -> None:
     run(
         """
