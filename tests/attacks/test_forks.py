@@ -16,7 +16,7 @@ from gossipsync.core.replication.forks import ForkProof, make_fork_proof
 from gossipsync.core.wire.evidence import Contest, Evidence
 from gossipsync.core.wire.messages import Compare, Digest, Push
 from tests.attacks._marks import Victim
-from tests.core._world import START_MS, Author, Node, World, entry, identity, state_faults
+from tests.core._world import START_MS, Author, Node, Remote, World, entry, identity, state_faults
 
 MAX_SKEW_MS = 10_000
 SETTINGS = {"max_skew_ms": MAX_SKEW_MS, "horizon_ms": 600_000}
@@ -305,6 +305,83 @@ def test_one_rogue_fills_its_own_share_of_the_room_and_no_more() -> None:
     assert len(victim.peer._parts.forks.proofs) == 4
 
 
+def flood(rogue: Remote, names: list[str]) -> None:
+    """Proofs of keys that nobody has seen do anything, as a holder of the cluster key can mint them."""
+    for name in names:
+        (one,), (other,) = branches(Author(name, wall_ms=START_MS), (1, 1))
+        rogue.says(Evidence((proof_of(one, other).data,)))
+
+
+def test_a_flood_of_proofs_keeps_no_log_from_being_frozen_and_thaws_none() -> None:
+    victim = Victim(limits=Limits(proofs=3))
+    rogue = victim.link("rogue")
+    minted = [f"minted {number}" for number in range(6)]
+    for name in ["frozen before", "frozen after", *minted]:
+        victim.link(name).leaves()
+    before, after = (Author(name, wall_ms=START_MS) for name in ("frozen before", "frozen after"))
+    (one,), (other,) = branches(before, (1, 1), name="b")
+    rogue.says(Evidence((proof_of(one, other).data,)))
+    (held,), (branch,) = branches(after, (1, 1), name="a")
+    rogue.says(Push((held,)))
+    flood(rogue, minted)
+    assert victim.counted == {Reason.LIMIT: 4}
+    rogue.says(Evidence((proof_of(held, branch).data,)))
+    assert victim.counted == {Reason.LIMIT: 4}
+    frozen = {key[1] for key, index in victim.peer.vector().items() if index == FROZEN}
+    assert {before.origin, after.origin} <= frozen
+    assert len(frozen) == 4
+    rogue.says(Push((one,)), Push((branch,)))
+    assert set(victim.pairs()) & {"b0-1", "b1-1", "a1-1"} == set()
+    assert "a0-1" in victim.pairs()
+    disk, authority = victim.disk.after_crash(), victim.authority
+    again = Victim(disk=disk, authority=authority, limits=Limits(proofs=4))
+    assert {key[1] for key, index in again.peer.vector().items() if index == FROZEN} == frozen
+    rogue = again.link("rogue")
+    for name in minted:
+        again.link(name).leaves()
+    flood(rogue, minted[3:])  # room for one more: what was held when it was frozen takes none
+    assert again.counted == {Reason.LIMIT: 2}
+    assert again.serves_the_honest()
+
+
+def test_who_has_no_room_for_a_proof_does_not_ask_for_it_time_and_again() -> None:
+    victim = Victim(limits=Limits(proofs=1))
+    rogue = victim.link("rogue")
+    for name in ("minted 0", "minted 1"):
+        victim.link(name).leaves()
+    flood(rogue, ["minted 0"])
+    rogue.hears()
+    line = ("b", Author("minted 1", wall_ms=START_MS).origin, FROZEN, b"no proof", START_MS << 16)
+    for number in (1, 3, 5):
+        rogue.says(Digest(number, bytes(16), b"", START_MS))
+        rogue.says(Compare(number, (), False, (), (line,), ()))
+    assert rogue.hears(Contest) == []
+    assert victim.peer._ctx.counters["forks-dropped"] == 3
+
+
+@pytest.mark.parametrize("is_asked", [True, False])
+def test_evidence_that_was_asked_for_is_no_flood(*, is_asked: bool) -> None:
+    many = 60
+    victim = Victim(limits=Limits(messages_per_s=40.0))
+    rogue = victim.link("rogue")
+    authors = [
+        Author("rogue", wall_ms=START_MS, epoch=new_epoch(START_MS, number + 1))
+        for number in range(many)
+    ]
+    shown = [branches(author, (1, 1)) for author in authors]
+    if is_asked:
+        lines = tuple(
+            ("b", author.origin, FROZEN, b"no proof", START_MS << 16) for author in authors
+        )
+        rogue.says(Digest(1, bytes(16), b"", START_MS))
+        rogue.says(Compare(1, (), False, (), lines, ()))
+        assert rogue.hears(Contest)
+    rogue.says(Evidence(tuple(proof_of(one, other).data for ((one,), (other,)) in shown)))
+    rogue.says(Push(()))
+    assert (rogue.hung_up == Reason.RATE) is not is_asked
+    assert len(victim.peer._parts.forks.proofs) == many
+
+
 def test_a_line_that_is_said_to_be_frozen_is_believed_by_its_proof_alone() -> None:
     victim, author = Victim(), Author("rogue", wall_ms=START_MS)
     rogue = victim.link("rogue")
@@ -334,3 +411,24 @@ def test_whose_key_was_stolen_goes_on_in_a_new_epoch_and_says_so() -> None:
     victim.put("later", 2)
     assert victim.peer.vector()["b", victim.peer.origin] == 1
     assert victim.serves_the_honest()
+
+
+def test_who_comes_again_and_again_is_not_shown_the_same_each_time() -> None:
+    """Each greeting has it compare its state with ours: over a link that comes and goes that is never done."""
+    victim, author = Victim(gossip_interval_s=1.0), Author("rogue", wall_ms=START_MS)
+    rogue = victim.link("rogue")
+    (one,), (other,) = branches(author, (1, 1))
+    rogue.says(Evidence((proof_of(one, other).data,)))
+
+    def is_greeted() -> bool:
+        before = victim.peer._ctx.traffic["sent_evidence_bytes"]
+        victim.link("newcomer").leaves()
+        return victim.peer._ctx.traffic["sent_evidence_bytes"] > before
+
+    assert [is_greeted() for _ in range(4)] == [True, False, False, False]
+    again = Author("rogue", wall_ms=START_MS, epoch=new_epoch(START_MS, 7))
+    (one,), (other,) = branches(again, (1, 1))
+    rogue.says(Evidence((proof_of(one, other).data,)))
+    assert [is_greeted() for _ in range(2)] == [True, False]
+    victim.wait(31)
+    assert [is_greeted() for _ in range(2)] == [True, False]

@@ -40,11 +40,11 @@ def test_what_forked_does_not_wait_for_ever() -> None:
 
 def test_who_compares_whole_states_compares_branches_too() -> None:
     needs = Needs()
-    needs.add(link(1), Need.FORK)
-    needs.add(link(1), Need.PROBE)
-    needs.add(link(1), Need.REPAIR)
-    needs.add(link(1), Need.FORK)
-    assert turns(needs) == [(1, Need.REPAIR)]
+    for number in (1, 2):
+        needs.add(link(number), Need.FORK)
+    needs.begun(link(1), Need.REPAIR)
+    needs.begun(link(2), Need.PROBE)
+    assert turns(needs) == [(2, Need.FORK)]
 
 
 def test_who_is_gone_is_asked_nothing() -> None:

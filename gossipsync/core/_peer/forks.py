@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Final
 
 from attrs import define, field
@@ -23,7 +24,7 @@ from gossipsync.core._peer.context import Context, Link
 from gossipsync.core.model import strict
 from gossipsync.core.model.bundle import FROZEN, Header
 from gossipsync.core.model.events import Forked
-from gossipsync.core.model.ids import LinkId, Origin, PeerId, epoch_of, peer_of
+from gossipsync.core.model.ids import Epoch, LinkId, Origin, PeerId, epoch_of, peer_of
 from gossipsync.core.model.reasons import Reason
 from gossipsync.core.replication.admission import Admission, Refusal
 from gossipsync.core.replication.forks import ForkProof, parse_fork_proof
@@ -37,8 +38,10 @@ _COST_SHARE: Final = 8
 _PROOF: Final = b"\x84"
 """How a proof begins: an array of four."""
 PROOF_HEAD: Final = "fork/"
+_GREETED_WITH: Final = 256
+"""Proofs that a new link is shown unasked: each costs its other end two verifications, and a part of what it lets us say."""
 _NEW_ROUNDS: Final = 30
-"""Rounds after a start in which what we, or others, heard meanwhile is shown over every link."""
+"""Rounds after a start in which what we, or others, heard meanwhile is shown over every link; and until one peer is shown the same again."""
 
 
 @define(eq=False)
@@ -53,10 +56,19 @@ class Forks:
     _froze: Callable[[Link], None]
     _contested: dict[LinkId, set[WirePlace]] = field(factory=dict)
     """What each link was asked for, once."""
+    _owed: Counter[LinkId] = field(factory=Counter)
+    """Pieces of evidence that each link was asked for and has not shown."""
     _count_of: Counter[PeerId] = field(factory=Counter)
+    """Proofs about logs of which we held nothing when they came, by origin."""
+    _unheld: int = 0
+    """These of all origins together."""
     _proofs: dict[LineKey, ForkProof] = field(factory=dict)
     _news: dict[LineKey, None] = field(factory=dict)
     """Frozen logs of which we have more since we last showed their proofs."""
+    _came: int = 0
+    """Proofs, and pieces of frozen logs, so far."""
+    _greeted: dict[PeerId, tuple[tuple[Epoch, int] | None, float]] = field(factory=dict)
+    """Who was shown what forked lately: in which epoch of theirs, after how much had come, and when."""
 
     @property
     def proofs(self) -> list[ForkProof]:
@@ -96,13 +108,18 @@ class Forks:
                 if place in asked or len(asked) >= limits.proofs:
                     continue
                 asked.add(place)
+            elif self._check_room((place[0], Origin(place[1]))) is not None:
+                self._ctx.counters["forks-dropped"] += 1
+                continue  # to be shown it in every exchange would only cost us
             fresh.append(place)
+        self._owed[link.id] = min(limits.proofs, self._owed[link.id] + len(fresh))
         for start in range(0, len(fresh), limits.survey_rows):
             self._ctx.send(link, Contest(tuple(fresh[start : start + limits.survey_rows])))
 
     def drop_link(self, link: LinkId) -> None:
         """A link has ended."""
         self._contested.pop(link, None)
+        self._owed.pop(link, None)
 
     def _on_contest(self, link: Link, message: Contest) -> None:
         """Show the proof, or the header that we have; nothing where we have none."""
@@ -146,7 +163,10 @@ class Forks:
         for data in message.data:
             if link.is_closing:
                 return
-            link.allowance -= 1  # each is worth a message: two signatures to verify
+            if self._owed[link.id] > 0:
+                self._owed[link.id] -= 1
+            else:
+                link.allowance -= 1  # each is worth a message: two signatures to verify
             self._look_at(link, data)
 
     def _look_at(self, link: Link, data: bytes) -> None:
@@ -172,7 +192,7 @@ class Forks:
         log = self._ctx.logs.find(proof.key)
         held = None if log is None or log.fork is None else log.fork.proof
         if held is None or proof.rank < held.rank:
-            refused = self._admission.admit_proof(proof) or self._check_room(proof)
+            refused = self._admission.admit_proof(proof) or self._check_room(proof.key)
             if refused is not None:
                 self._ctx.refuse(link, refused.reason, refused.detail)
             else:
@@ -182,19 +202,27 @@ class Forks:
         else:
             self._froze(link)
 
-    def _check_room(self, proof: ForkProof) -> Refusal | None:
-        limits, peer = self._ctx.config.limits, peer_of(proof.key[1])
-        is_full = (
-            len(self._proofs) >= limits.proofs or self._count_of[peer] >= limits.proofs_per_peer
-        )
-        if proof.key in self._proofs or not is_full:
+    def _check_room(self, key: LineKey) -> Refusal | None:
+        """A log of which we hold something was counted when that came; who invents others fills the room for these alone.
+
+        No proof ever gives way to another: a log that was frozen once stays frozen.
+        """
+        limits = self._ctx.config.limits
+        if key in self._proofs or self._is_held(key):
+            return None
+        share = self._count_of[peer_of(key[1])]
+        if self._unheld < limits.proofs and share < limits.proofs_per_peer:
             return None
         return Refusal(Reason.LIMIT, "too many forked logs")
+
+    def _is_held(self, key: LineKey) -> bool:
+        log = self._ctx.logs.find(key)
+        return log is not None and bool(log.pieces or (log.index and log.fork is None))
 
     def take(self, link: Link, proof: ForkProof) -> None:
         """A verified proof, found here or shown by a member, and lower than what we had."""
         ctx = self._ctx
-        if self._check_room(proof) is not None:
+        if self._check_room(proof.key) is not None:
             ctx.counters["forks-dropped"] += 1
             return
         is_first = proof.key not in self._proofs
@@ -219,20 +247,36 @@ class Forks:
         if link.is_transient and not is_new:
             return
         oldest, max_skew_ms = ctx.oldest_open(), ctx.config.max_skew_ms
-        self._show(
-            link,
-            {
-                proof.data: key[1]
-                for key, proof in self._proofs.items()
-                if proof.cut(max_skew_ms) >= oldest
-            },
+        young = {
+            proof.data: key[1]
+            for key, proof in reversed(self._proofs.items())
+            if proof.cut(max_skew_ms) >= oldest
+        }
+        young = dict(
+            islice(young.items(), _GREETED_WITH)
+        )  # of the others it learns when lines are compared
+        if young and not self._was_greeted(link):
+            self._show(link, young)
+
+    def _was_greeted(self, link: Link) -> bool:
+        """Was this life of a peer shown all that we have, and not long ago? Each greeting has it compare its state with ours."""
+        ctx = self._ctx
+        greeting, now_s = (link.epoch, self._came), ctx.now.mono_s
+        former, shown_s = self._greeted.pop(link.peer, (None, now_s))
+        was_shown = (
+            former == greeting and now_s - shown_s < _NEW_ROUNDS * ctx.config.gossip_interval_s
         )
+        self._greeted[link.peer] = (greeting, shown_s if was_shown else now_s)
+        if len(self._greeted) > ctx.config.limits.links:
+            del self._greeted[next(iter(self._greeted))]
+        return was_shown
 
     def came(self, header: Header) -> None:
         """Something was merged that its log did not have; nothing is done where that is not frozen."""
         key = (header.bucket, header.origin)
         if key in self._proofs:
             self._ctx.counters["fork-cells"] += 1
+            self._came += 1
             self._news[key] = None
 
     def pass_on(self, source: LinkId | None) -> None:
@@ -247,9 +291,11 @@ class Forks:
 
     def _freeze(self, proof: ForkProof) -> None:
         ctx, key = self._ctx, proof.key
-        if key not in self._proofs:
+        if key not in self._proofs and not self._is_held(key):
             self._count_of[peer_of(key[1])] += 1
+            self._unheld += 1
         self._proofs[key] = proof
+        self._came += 1
         log = ctx.logs.open(key)
         ctx.name_line(key)
         replica = ctx.replicas.get(key[0])
@@ -272,6 +318,11 @@ class Forks:
         if refused is None:
             self._freeze(proof)
         return refused is None
+
+    def loaded(self) -> None:
+        """All that our store has is here, and tells of which frozen logs it held anything: proofs were loaded first."""
+        unheld = [key for key in self._proofs if not self._is_held(key)]
+        self._unheld, self._count_of = len(unheld), Counter(peer_of(key[1]) for key in unheld)
 
 
 def head_name(key: LineKey) -> str:

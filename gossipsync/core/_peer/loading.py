@@ -44,6 +44,7 @@ class Loading:
         for key, stored in logs.items():
             self._load_line(key, stored)
             self._parts.commits.loaded(key)
+        self._parts.forks.loaded()
         self._parts.cursors.load(heads)
         touched = heads.get(TOUCHED_HEAD)
         if touched is not None:

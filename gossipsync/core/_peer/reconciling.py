@@ -108,11 +108,13 @@ class Reconciler:
             link = ctx.links.get(turn[0])
             if link is None or link.is_closing:
                 continue
+            need = self._still(link, turn[1])
+            self._needs.begun(link.id, need)
             self._number += 1
             self._run = run = Run(
                 self._number,
                 link.id,
-                turn[1],
+                need,
                 not self._standing.is_established,
                 self._disputes.is_back,
             )
@@ -121,6 +123,13 @@ class Reconciler:
                 self._begin(link, run)
             else:
                 self._ask(link, run, "covered", self._heads(run))
+
+    def _still(self, link: Link, need: Need) -> Need:
+        """What a member is asked for at its turn: what we lacked may have come from another meanwhile."""
+        is_caught_up = self._standing.is_established and not self._disputes.is_back
+        if need is Need.FULL and is_caught_up and not self._ctx.fetcher.lines_of(link.id):
+            return Need.PROBE
+        return need
 
     def _begin(self, link: Link, run: Run) -> None:
         """Ask for everything, which a probe may have shown to be needed."""

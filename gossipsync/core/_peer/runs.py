@@ -47,13 +47,16 @@ class Needs:
         """Ask this member, too."""
         turn = (link, need is Need.FORK)
         self._turns[turn] = max(need, self._turns.get(turn, need))
-        if self._turns.get((link, False), Need.FORK) >= Need.REPAIR:
-            self._turns.pop((link, True), None)  # which compares states, branches and all
 
     def drop(self, link: LinkId) -> None:
         """Ask it for nothing."""
         for is_fork in (False, True):
             self._turns.pop((link, is_fork), None)
+
+    def begun(self, link: LinkId, need: Need) -> None:
+        """A run with this member begins: one that compares states compares branches, too."""
+        if need >= Need.REPAIR:
+            self._turns.pop((link, True), None)
 
     def next(self) -> tuple[LinkId, Need] | None:
         """Whose turn it is; None where there is nobody."""

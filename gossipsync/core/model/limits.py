@@ -64,7 +64,8 @@ class Limits:
     covered_lines: int = 4096
     """Lines of ended epochs that are remembered, told to joiners and proven to whoever lacks them: 300 bytes each. Whose are most gives way."""
     proofs: int = 1024
-    """Logs that are frozen by a proof that their origin has signed two histories, about 1 kB each."""
+    """Proofs that an origin has signed two histories of a log of which we hold nothing, about 1 kB each; those of other logs are bounded
+    as these are, by `logs`. None is ever forgotten: what was frozen once must stay so, or old branches could be told anew."""
     proofs_per_peer: int = 64
     """Of these, logs of one peer's epochs, so that one rogue cannot use up `proofs`."""
     proof_bytes: int = 2560
