@@ -326,3 +326,22 @@ def test_early_writes_are_kept_in_sight_within_their_limit() -> None:
         "present" if number >= 20 - kept else "past" for number in range(20)
     ]
     assert world.nodes[0].pairs() == held
+
+
+def test_a_copy_from_before_the_first_write() -> None:
+    """No line of ours tells how far we were; that our store was in touch once, and in which epoch, does."""
+    world = World(3)
+    world.run(3)
+    node = world.nodes[2]
+    copy = node.disk.after_crash()
+    world.crash(node)
+    world.start(node)
+    node.put("lost with the disk", 1)
+    world.run(1)
+    world.crash(node)
+    node.disk = copy
+    world.start(node)
+    assert world.run_until(lambda: len(node.pairs()) == 1, 20.0)
+    world.run(1)
+    assert warnings_of(node) == {"restored"}
+    assert sum(isinstance(event, Restored) for event in node.events) == 1

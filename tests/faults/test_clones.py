@@ -4,6 +4,8 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
+
 from tests.faults._waits import await_
 from tests.processes._peers import PeerProcess
 from tests.processes.conftest import MakePeer
@@ -24,6 +26,16 @@ def await_warning(peer: PeerProcess, code: str, *, is_there: bool = True) -> Non
         return (code in warnings) is is_there
 
     await_(is_so, f"{peer.name} warns of {code}: {is_there}")
+
+
+def await_touched(peer: PeerProcess) -> None:
+    """Until its journal tells that it was in touch: a copy from before knows of nothing that it could have told anybody."""
+
+    def is_so() -> bool:
+        files = (peer.folder / "data").glob("journal.db*")
+        return any(b"touched" in path.read_bytes() for path in files)
+
+    await_(is_so, f"{peer.name} stores that it was in touch")
 
 
 def test_two_processes_from_one_image(make_peer: MakePeer) -> None:
@@ -72,11 +84,13 @@ def test_two_clones_that_meet_nobody_else(make_peer: MakePeer) -> None:
     await_warning(clone, "cloned")
 
 
-def test_an_old_copy_put_back(make_peer: MakePeer) -> None:
+@pytest.mark.parametrize("has_written", [True, False])
+def test_an_old_copy_put_back(make_peer: MakePeer, *, has_written: bool) -> None:
     a = make_peer("a", gossip_interval=0.2).start()
     b = make_peer("b", seed=a, gossip_interval=0.2).start()
     b.ok("wait", "--members", "2", "--synced", "--timeout", "15")
-    b.ok("put", "bucket", "kept", "1", "--ack", "1")
+    (b if has_written else a).ok("put", "bucket", "kept", "1", "--ack", "1")
+    await_touched(b)
     b.kill()
     copy_data(b, b.folder / "backup")
     b.start()

@@ -26,6 +26,7 @@ ONCE_FAILED: dict[int, str] = {
     50106: "the same",
     62406: "a write after a token, by a clock behind the others: the checker went by that clock alone",
     62556: "a value that had expired by the clock of whoever handed it over: the checker expected it still",
+    70089: "a clone that had gone again before the checker looked",
     50204: "one of six was never equal, until proofs of forks spread",
 }
 

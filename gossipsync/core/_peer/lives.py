@@ -50,7 +50,7 @@ class Lives:
     _kept: dict[LineKey, int] = field(factory=dict)
     """How far our store had our own lines at the start."""
     _newest: Epoch | None = None
-    """The newest epoch of ours that it had; None where it had none, as in memory, and can have forgotten nothing."""
+    """The newest epoch of ours that it had, written in or not; None where it had none, as in memory, and can have forgotten nothing."""
     arrived: int = 0
     """Bundles and parts of other epochs of ours that have come."""
     _lost_s: float | None = None
@@ -61,7 +61,12 @@ class Lives:
         ctx = self._ctx
         self._started_ms = ctx.now.wall_ms
         self._kept = {log.key: log.index for log in ctx.logs.logs() if ctx.is_past(log.origin)}
-        self._newest = max((epoch_of(origin) for _, origin in self._kept), default=None)
+        lasts = [epoch_of(origin) for _, origin in self._kept]
+        self._newest = max([*lasts, *filter(None, [self._newest])], default=None)
+
+    def loaded(self, epoch: Epoch) -> None:
+        """In this epoch a former run was in touch with others when our store was last told so; what it wrote later may be lost."""
+        self._newest = epoch
 
     # -- forgotten -------------------------------------------------------------------------------------------
 

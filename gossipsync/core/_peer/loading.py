@@ -51,8 +51,9 @@ class Loading:
             # It is written by peers that are ready, and only by these.
             self._parts.standing.is_established = True
             self._parts.disputes.lost_touch(
-                (ctx.now.wall_ms - int.from_bytes(touched, "big")) / 1000
+                (ctx.now.wall_ms - int.from_bytes(touched[:8], "big")) / 1000
             )
+            self._parts.lives.loaded(Epoch(int.from_bytes(touched[8:], "big")))
         ctx.changed_buckets.clear()
 
     def _load_piece(

@@ -17,7 +17,7 @@ from gossipsync.core._peer.reconciling import Reconciler
 from gossipsync.core._peer.runs import Need
 from gossipsync.core._peer.standing import Standing
 from gossipsync.core.model.hlc import hlc_ms
-from gossipsync.core.model.ids import LinkId
+from gossipsync.core.model.ids import LinkId, epoch_of
 from gossipsync.core.replication.keeping import Keeper
 from gossipsync.core.replication.lines import LineKey, whole_sum
 from gossipsync.core.replication.logs import Log
@@ -102,7 +102,10 @@ class Upkeep:
         ctx = self._ctx
         if ctx.now.wall_ms - self._touched_ms > ctx.config.horizon_ms / _TOUCH_SHARE:
             self._touched_ms = ctx.now.wall_ms
-            self._commits.put_head(TOUCHED_HEAD, ctx.now.wall_ms.to_bytes(8, "big"))
+            epoch = epoch_of(ctx.origin)
+            self._commits.put_head(
+                TOUCHED_HEAD, ctx.now.wall_ms.to_bytes(8, "big") + epoch.to_bytes(8, "big")
+            )
 
     def _seek_second(self) -> None:
         """A joiner that took over one member's state compares it with another's."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from gossipsync.core import Peer
+from gossipsync.core.model.events import Cloned, Event
 from gossipsync.core.model.ids import PeerId
 from gossipsync.core.model.reasons import WarningCode
 from gossipsync.sim.checkers.base import Checker, Violate
@@ -34,6 +35,11 @@ class Lives(Checker):
         """Two machines with one key, and their runs -> since when they were seen to run, with no cut anywhere."""
         self._beside_s: dict[PeerId, float] = {}
         """When two with this key were last seen to run."""
+
+    def happened(self, driver: Driver, event: Event) -> None:
+        """Whom it has met may be gone when all are looked at next."""
+        if isinstance(event, Cloned) and self.simulation.beside(driver):
+            self._beside_s[driver.identity.peer] = self.simulation.world.now_s
 
     def looked(self, driver: Driver, peer: Peer) -> None:
         """Compare what it says with who runs."""
