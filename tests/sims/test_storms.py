@@ -57,7 +57,8 @@ def test_who_loses_all_probes_some_at_a_time_and_misses_nobody() -> None:
         simulation.stop_driver(driver, leaves=False, is_for_good=False)
     simulation.world.run_until(16.0)
     assert alone.peer is not None
-    assert len(alone.peer._parts.probing._probes) == alone.config.limits.probes
+    under_way = len(alone.peer._parts.probing._probes)
+    assert 0 < under_way <= alone.config.limits.probes
     assert _health(alone)["probes_delayed"] >= 59 - alone.config.limits.probes
     simulation.world.run_until(18.0)
     limits = alone.config.limits

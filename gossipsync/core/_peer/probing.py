@@ -7,8 +7,8 @@ Das, Gupta, Motivala, "SWIM" (2002), and Dadgar, Phillips, Currey, "Lifeguard" (
 health, and nothing is concluded for `CALM_S` after our own loop stood still.
 
 Invariant: a constant number of pings a tick, of probes under way and of doubts a second, however many members, and however many
-of them fail at once: whoever does not fit waits, in `Context.unsure` or in its probe. At most `Limits.reaches_per_link` members
-that each link has us reach for.
+of them fail at once: whoever does not fit waits, in `Context.unsure`, in `_waiting` or in its probe. At most
+`Limits.reaches_per_link` members that each link has us reach for.
 """
 
 from __future__ import annotations
@@ -38,6 +38,11 @@ _PINGS: Final = 3
 """Links pinged a tick while all are linked with all: with those that the other ends ping, all in less than two ticks."""
 _PINGS_IN_VIEW: Final = 2
 """Links pinged a tick in a sparse mesh: a dozen others have the same member in their view, and one of them is the first to wonder."""
+_UNHEARD: Final = 2
+"""Members probed a tick in a sparse mesh because nothing was heard of them: each costs a handshake at both ends, and where very many
+are silent it was more likely a network, or a machine of many peers, that stood still, and news of them will come by itself."""
+_FEWEST: Final = 4
+"""By how much our own health makes the probes at once fewer, at most: whoever has lost many must still get through them."""
 _SILENT: Final = 0.75
 """Probe intervals of silence after which a link is worth a ping."""
 _DIRECT: Final = 0.5
@@ -95,6 +100,8 @@ class Probing:
     _ticks: int = 0
     _probes: dict[PeerId, _Probe] = field(factory=dict)
     _errands: dict[tuple[LinkId, int], _Errand] = field(factory=dict)
+    _waiting: dict[PeerId, None] = field(factory=dict)
+    """Members to be probed when others have come to their end."""
     _asked: dict[LinkId, set[int]] = field(factory=dict)
     """Numbers of what each was asked to reach and has not answered yet, whatever has become of the probe."""
 
@@ -137,6 +144,7 @@ class Probing:
         """We were deaf: begin all probes anew, and conclude nothing until the others have found us again."""
         now_s = self._ctx.now.mono_s
         self.stalls += 1
+        self._health.worse()
         self._calm_s = now_s + CALM_S
         self._verdicts.postpone(self._calm_s)
         for probe in self._probes.values():
@@ -159,6 +167,7 @@ class Probing:
         pings = _PINGS_IN_VIEW if ctx.is_sparse else _PINGS
         for link in nsmallest(pings, silent, key=lambda link: (link.heard_s, link.id)):
             self.check(link.peer)
+        self._check_unheard()
         if self._ticks % _TIDY_EVERY == 0:
             self._verdicts.forget_old()
 
@@ -170,9 +179,9 @@ class Probing:
         member = ctx.members.find(peer)
         if peer in self._probes or member is None or not _is_expected(member):
             return
-        if len(self._probes) >= ctx.config.limits.probes:
+        if len(self._probes) >= self._most():
             self.delayed += 1
-            ctx.unsure[peer] = None
+            self._waiting[peer] = None
             return
         self._number += 1
         now_s = ctx.now.mono_s
@@ -187,12 +196,27 @@ class Probing:
         self._arm(probe.due_s)
 
     def _resume(self) -> None:
-        """Probe those whom we are unsure of, as many as may be at once; the rest waits its turn."""
-        unsure = self._ctx.unsure
-        while unsure and len(self._probes) < self._ctx.config.limits.probes:
-            peer = next(iter(unsure))
-            del unsure[peer]
+        """Probe those who wait for it, as many as may be at once."""
+        while self._waiting and len(self._probes) < self._most():
+            peer = next(iter(self._waiting))
+            del self._waiting[peer]
             self.check(peer)
+
+    def _most(self) -> int:
+        """Probes at once: the fewer, the worse we are, for each may cost a handshake that comes to nothing where all take too long."""
+        return self._ctx.config.limits.probes // min(_FEWEST, self._health.factor)
+
+    def _check_unheard(self) -> None:
+        """Probe some of those who are suspect by silence alone, unless they were heard of meanwhile."""
+        ctx = self._ctx
+        left = _UNHEARD if ctx.is_sparse else len(ctx.unsure)
+        while ctx.unsure and left:
+            peer = next(iter(ctx.unsure))
+            del ctx.unsure[peer]
+            member = ctx.members.find(peer)
+            if member is not None and member.state == "suspect" and member.suspicion is None:
+                self.check(peer)
+                left -= 1
 
     def _wait(self, probe: _Probe, until_s: float) -> None:
         """What a probe needs next is used up: it goes on later."""
