@@ -19,8 +19,9 @@ from gossipsync.core.model.limits import Limits
 from gossipsync.core.model.now import Now
 from gossipsync.core.replication.changes import ChangeLog
 from gossipsync.core.replication.draft import NO_EXPIRY, Draft
-from gossipsync.core.replication.replica import Provenance, Replica
+from gossipsync.core.replication.replica import Replica
 from gossipsync.core.replication.tokens import Token
+from gossipsync.core.replication.views import Provenance
 from gossipsync.core.wire.looking import Aspect
 
 __all__ = [

@@ -79,7 +79,10 @@ class Store(Protocol):
         ...
 
     def commit(self) -> None:
-        """Make durable all that was buffered. Blocking; called in a worker thread. Raises StoreError."""
+        """Make durable all that was buffered. Blocking; called in a worker thread. Raises StoreError.
+
+        Called with nothing buffered some time after pieces were taken out, in a moment without writes: time to tidy up.
+        """
         ...
 
     def close(self) -> None:

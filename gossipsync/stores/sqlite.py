@@ -106,10 +106,16 @@ class SqliteStore(BufferedStore):
             return _rows.read_heads(self._connection, self._path)
 
     def commit(self) -> None:
-        """One transaction, on the disk when this returns; nothing is lost from the buffer when it raises StoreError."""
+        """One transaction, on the disk when this returns; nothing is lost from the buffer when it raises StoreError.
+
+        With nothing to write, the moment to give back what the file does not need.
+        """
         with self._connection_for(writing):
             batch = self._buffer.take()
             if not batch:
+                if self._can_write and self._damage is None:
+                    with suppress(sqlite3.Error):
+                        self._space.rest(self._connection, self._pieces)
                 return
             try:
                 self._write(batch)

@@ -54,6 +54,8 @@ class Commits:
     _own: list[tuple[Origin, bytes]] = field(factory=list)
     _dirty: dict[LineKey, int] = field(factory=dict)
     _has_heads: bool = False
+    _is_tidying: bool = False
+    """Is the store to be called though nothing is to be written?"""
     _under_way: _UnderWay | None = None
     _retry_s: float | None = None
     _ticket: int = 0
@@ -92,6 +94,11 @@ class Commits:
         self._ctx.store.put_head(name, value)
         self._has_heads = True
 
+    def tidy(self) -> bool:
+        """Give the store a quiet moment; False where there is none now."""
+        self._is_tidying = self.is_idle and not self._has_heads and self.failure is None
+        return self._is_tidying
+
     def loaded(self, key: LineKey) -> None:
         """A log came from the store."""
         self._stored[key] = self._ctx.logs.index(key)
@@ -123,7 +130,7 @@ class Commits:
         """The next commit to carry out, if anything waits and none is under way."""
         if self._under_way is not None:
             return None
-        if not (self._dirty or self._has_heads or self._keeper.has_changes):
+        if not (self._dirty or self._has_heads or self._keeper.has_changes or self._is_tidying):
             return None
         if self._retry_s is not None and self._ctx.now.mono_s < self._retry_s:
             return None
@@ -135,7 +142,7 @@ class Commits:
             else sum(len(data) for _, data in self._own)
         )
         self._under_way = _UnderWay(self._ticket, self._own, self._dirty, pending)
-        self._own, self._dirty, self._has_heads = [], {}, False
+        self._own, self._dirty, self._has_heads, self._is_tidying = [], {}, False, False
         self._keeper.has_changes = False
         return Commit(self._ticket)
 

@@ -29,6 +29,8 @@ _FILL_EVERY: Final = 3
 """Rounds between requests for values that are lacking: a late write is soon known to whoever may be asked."""
 _GROWN_AT_ONCE: Final = 4096
 """Keys taken into a bucket's tree in one round: some twenty milliseconds."""
+_TIDIED_AFTER: Final = 30
+"""Rounds from the first removal to the quiet moment in which the store may give back what it does not need."""
 _LOOKED_AT: Final = 32
 """Logs looked at in one round for whether their epoch has ended: work does not grow with the mesh."""
 _SETTLED: Final = 5.0
@@ -54,6 +56,8 @@ class Upkeep:
     _is_grown: bool = False
     _differs: dict[LinkId, int] = field(factory=dict)
     _touched_ms: int = 0
+    _untidied: int = 0
+    """Rounds since something was first taken out of the store that it may not have given back."""
     _lines: list[LineKey] = field(factory=list)
     """Lines still to be looked at for whether their epoch has ended."""
 
@@ -81,6 +85,7 @@ class Upkeep:
             self._store_touched()
         if not self._standing.is_established:
             self._seek_second()
+        self._tidy()
 
     def go_on(self) -> None:
         """Between rounds, where there is more to trim."""
@@ -153,6 +158,11 @@ class Upkeep:
         cut_ms = ctx.cut_ms()
         grown = [replica.grow_tree(cut_ms, _GROWN_AT_ONCE) for replica in ctx.replicas.values()]
         self._is_grown = all(grown)
+
+    def _tidy(self) -> None:
+        self._untidied += self._keeper.has_removed
+        if self._untidied >= _TIDIED_AFTER and self._commits.tidy():
+            self._keeper.has_removed, self._untidied = False, 0
 
     # -- states ----------------------------------------------------------------------------------------------
 

@@ -32,6 +32,7 @@ from gossipsync.core.replication.cells import (
     cells_in,
 )
 from gossipsync.core.replication.ends import end_ms
+from gossipsync.core.replication.tables import fitted
 
 TREE_DEPTH: Final = 4
 """Levels that a range may lie below the root: 65,536 ranges, 15 keys each at a million."""
@@ -138,6 +139,9 @@ class CellTree:
             if not leaf.keys:
                 del self._leaves[prefix]
         self._add(added)
+        self._sums = fitted(self._sums)
+        self._leaves = fitted(self._leaves)
+        self._ending = fitted(self._ending)
 
     def leaf_of(self, key: str) -> Prefix:
         """The range of the lowest level in which a key lies."""

@@ -23,11 +23,12 @@ _SPARE_SHARE: Final = 8
 
 
 class ChangeLog:
-    """Keys in the order of their changes. `held` is as long as there are keys in state."""
+    """Keys in the order of their changes."""
 
     def __init__(self, limit: int, held: Sized = ()) -> None:
         self._limit = limit
-        self._held = held
+        self.held = held
+        """Has a length, that of the keys in state."""
         self._keys = 0
         self._runs: deque[tuple[int, Sequence[str]]] = deque()
         self._older: dict[str, int] = {}
@@ -45,8 +46,12 @@ class ChangeLog:
         self._runs.append((self.position, keys))
         self.position += len(keys)
         self._keys += len(keys)
+        self.fit()
+
+    def fit(self) -> None:
+        """Keep no more than is due beside the keys in state, of which some may have gone."""
         # Beside a small bucket a long history of it would be what takes the memory.
-        limit = min(self._limit, max(_LEAST, len(self._held) // _HELD_SHARE))
+        limit = min(self._limit, max(_LEAST, len(self.held) // _HELD_SHARE))
         while self._keys > limit and len(self._runs) > 1:
             start, old = self._runs.popleft()
             self._keys -= len(old)
@@ -104,7 +109,7 @@ class ChangeLog:
         for at, key in enumerate(keys, start):
             older.pop(key, None)
             older[key] = at
-        spare = len(older) - len(self._held) - self._limit
+        spare = len(older) - len(self.held) - self._limit
         if spare > 0:
             for key in list(islice(older, spare + len(older) // _SPARE_SHARE)):
                 self._floor = older.pop(key) + 1

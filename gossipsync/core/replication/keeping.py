@@ -37,6 +37,7 @@ from gossipsync.core.replication.pieces import (
     pruned,
 )
 from gossipsync.core.replication.replica import Replica
+from gossipsync.core.replication.tables import fitted
 
 _AT_ONCE: Final = 4096
 """Pieces looked at in one go: some ten milliseconds."""
@@ -98,6 +99,8 @@ class Keeper:
         """May what we wrote have lost only to what we are about to take back?"""
         self.has_changes = False
         """Has something gone to the store's buffer that no commit has been asked for?"""
+        self.has_removed = False
+        """Has something been taken out of the store since somebody last cleared this?"""
 
     def append(self, admitted: Admitted, sender: PeerId) -> Log:
         """Take in the next bundle of a log, verified and applied."""
@@ -173,6 +176,7 @@ class Keeper:
         """Take a log of our own back to its bundle `last`, 0 for none; nobody else has taken more of it."""
         self._forget_sum(log.key)
         self._store.drop_log(log.bucket, log.origin)
+        self.has_removed = True
         if last:
             self._logs.lower(log, last)
             for index in log.indexes_from(1):
@@ -234,6 +238,7 @@ class Keeper:
         if log is not None and log.is_covered:
             self._logs.drop(log)
             self._store.drop_log(*key)
+            self.has_removed = True
 
     def _drop_bare(self, log: Log, index: int) -> None:
         """A header that was only kept as proof of its line's end."""
@@ -246,6 +251,7 @@ class Keeper:
         piece = log.pieces.get(index)
         data = None if piece is None else encode_piece(piece)
         self._store.put_piece(log.bucket, log.origin, index, data)
+        self.has_removed = True  # a piece that was there is replaced, by a smaller one as a rule
         self.has_changes = True
 
     def settle(self, name: Name) -> None:
@@ -272,6 +278,9 @@ class Keeper:
             if not is_more:
                 self._stable_seq = stable_seq
         self._next_s = now_s + _BREATH_S if is_more else None
+        self._waste = fitted(self._waste)
+        self._minor = fitted(self._minor)
+        self._late = fitted(self._late)
 
     def end_past(self, wall_ms: int) -> None:
         """Take out what is too old for its bucket's history."""

@@ -16,6 +16,7 @@ from gossipsync.core.model.bucket import Kind
 from gossipsync.core.replication import views
 from gossipsync.core.replication.cells import DATA, EXPIRES, SIZE, SLOT, TOMBSTONE, Group, cells_in
 from gossipsync.core.replication.changes import ChangeLog
+from gossipsync.core.replication.tables import fitted
 
 
 @frozen
@@ -60,6 +61,10 @@ class LiveSum:
         """Keys of which nothing is held any more; nobody could see them."""
         for key in keys:
             self._add(self._parts.pop(key, _NOTHING), _NOTHING)
+
+    def fit(self) -> None:
+        """Keep no more room than what is left needs."""
+        self._parts = fitted(self._parts)
 
     def _update(self, key: str, group: Group | None, kind: Kind) -> None:
         if group is None:

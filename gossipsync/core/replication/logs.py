@@ -36,6 +36,7 @@ from gossipsync.core.replication.pieces import (
     is_whole,
     whole_piece,
 )
+from gossipsync.core.replication.tables import fitted
 
 _SMALL_BYTES: Final = 2 << 10
 _REMEMBERED: Final = 1024
@@ -133,6 +134,7 @@ class Log:
             self._put_branch(self.fork, index, piece)
         if piece is None:
             self.pieces.pop(index, None)
+            self.pieces = fitted(self.pieces)
         else:
             self.pieces[index] = piece
         if index <= self.index:

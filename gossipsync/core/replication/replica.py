@@ -9,12 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
-from attrs import frozen
-
 from gossipsync.core.model.bucket import Announcement, BucketRules, Kind
 from gossipsync.core.model.entry import INLINE_VALUE_BYTES, Entry
 from gossipsync.core.model.hlc import Hlc
-from gossipsync.core.model.ids import Epoch, Origin, PeerId, epoch_of, peer_of
+from gossipsync.core.model.ids import Origin, PeerId, epoch_of, peer_of
 from gossipsync.core.model.values import decode_value
 from gossipsync.core.replication import views
 from gossipsync.core.replication.cells import (
@@ -45,23 +43,12 @@ from gossipsync.core.replication.changes import ChangeLog
 from gossipsync.core.replication.ends import ended_ms, next_end_ms, without_ended
 from gossipsync.core.replication.expiry import ExpiryWheel
 from gossipsync.core.replication.livesum import LiveSum, Totals
+from gossipsync.core.replication.tables import fitted
 
 Recover = Callable[[str, Origin, int], Iterable[tuple[str, Cell]]]
 Who = Callable[[str, Origin, int], PeerId]
 Loss = tuple[Origin, int, int, int]
 """(origin, index, stamp, bytes): an entry that its bundle need not keep any more; 0 bytes where only the value has gone."""
-
-
-@frozen
-class Provenance:
-    """A visible value and where it comes from."""
-
-    value: object
-    origin: PeerId
-    epoch: Epoch
-    sender: PeerId
-    hlc: Hlc
-    expires_ms: int | None
 
 
 class Replica:
@@ -154,7 +141,7 @@ class Replica:
         assert isinstance(value, frozenset)
         return value
 
-    def provenance(self, key: str, wall_ms: int) -> Provenance:
+    def provenance(self, key: str, wall_ms: int) -> views.Provenance:
         """The value with the origin of its newest content. Raises KeyError."""
         group = self._visible(key, wall_ms)
         kind = self.rules.kind
@@ -162,7 +149,7 @@ class Replica:
         last = views.newest(group)
         assert last is not None
         origin = cell[ORIGIN]
-        return Provenance(
+        return views.Provenance(
             views.show(group, kind),
             peer_of(origin),
             epoch_of(origin),
@@ -343,6 +330,7 @@ class Replica:
         tree.refresh(self._cells, self.rules.kind, some, tree.cut_ms)
         for key in some:
             del self._touched[key]
+        self._touched = fitted(self._touched)
         return False
 
     def _tree_for(self, cut_ms: int) -> CellTree:
@@ -476,6 +464,13 @@ class Replica:
                     self.ended_together += [(cell[ORIGIN], cell[INDEX]) for cell in ended]
             if left is not None:
                 self._note_next_end(key, left)
+        self._fit()
+
+    def _fit(self) -> None:
+        """Keep no more room than what is left needs. Whoever reads without a lock has the old table or the new one."""
+        self._cells = self.changes.held = fitted(self._cells)
+        self._live_sum.fit()
+        self.changes.fit()
 
     def has_ended(self, wall_ms: int) -> bool:
         """Is there something to forget?"""

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from typing import Final
 
+from attrs import frozen
+
 from gossipsync.core.model import strict
 from gossipsync.core.model.bucket import Kind
-from gossipsync.core.model.ids import PEER_BYTES
+from gossipsync.core.model.hlc import Hlc
+from gossipsync.core.model.ids import PEER_BYTES, Epoch, PeerId
 from gossipsync.core.model.values import decode_value
 from gossipsync.core.replication.cells import (
     DATA,
@@ -30,6 +33,18 @@ from gossipsync.core.replication.cells import (
 
 BASE_BYTES: Final = 16
 """How much of a tombstone's leaf hash a running total names it by."""
+
+
+@frozen
+class Provenance:
+    """A visible value and where it comes from."""
+
+    value: object
+    origin: PeerId
+    epoch: Epoch
+    sender: PeerId
+    hlc: Hlc
+    expires_ms: int | None
 
 
 def value_bytes(cell: Cell) -> bytes:
