@@ -18,7 +18,7 @@ from weakref import WeakSet
 
 from gossipsync.embed._sigterm import close_at_sigterm
 from gossipsync.embed._waiting import ThreadParker, async_parker
-from gossipsync.errors import ClosedError, StoreLockedError
+from gossipsync.errors import ClosedError, ConfigError, StoreLockedError
 
 if TYPE_CHECKING:
     from gossipsync.runtime.clock import Clock
@@ -31,8 +31,8 @@ __all__ = ["Life"]
 _log = logging.getLogger("gossipsync.engine")
 _MARGIN_S = 0.5  # for threads to end after the engine's own two seconds
 _OF_PARENT = (
-    "this process was forked from one that uses the mesh, and is a peer of its own: open one with another "
-    "data_dir here, or with none"
+    "this process was forked from one that uses the mesh, and is a peer of its own: open one here with another "
+    "data_dir and socket, or with none"
 )
 _OF_SIBLINGS = (
     "of processes forked from one the first to use the mesh has the folder, and each is a peer of its own: open "
@@ -121,6 +121,9 @@ class Life:
             assert thread.error is not None
             if self._fork is not None and isinstance(thread.error, StoreLockedError):
                 raise StoreLockedError(f"{thread.error}; {self._fork}") from thread.error
+            if self._fork == _OF_PARENT and isinstance(thread.error, ConfigError):
+                # The parent started with the same settings: it is the parent's socket that is in the way.
+                raise ConfigError(f"{thread.error}; {self._fork}") from thread.error
             raise thread.error
         try:
             self._bind_open(engine)

@@ -159,6 +159,29 @@ with gossipsync.open(data_dir=sys.argv[1]) as mesh:
     )
 
 
+def test_a_child_cannot_have_its_parents_socket(folder: Path) -> None:
+    run(
+        """
+with gossipsync.open(socket=f"{sys.argv[1]}/a.sock") as mesh:
+    bucket = mesh.bucket("b")
+    bucket["a"] = 1
+
+    def child():
+        try:
+            bucket["b"] = 2
+        except gossipsync.ConfigError as error:
+            assert "another peer listens" in str(error), error
+            assert "forked from one that uses the mesh" in str(error), error
+        else:
+            raise AssertionError
+
+    in_child(child)
+    assert dict(bucket) == {"a": 1}
+""",
+        folder,
+    )
+
+
 def test_of_workers_forked_before_the_first_use_one_has_the_data_dir(tmp_path: Path) -> None:
     run(
         """
