@@ -84,7 +84,8 @@ def drawn(seed: int) -> Options:
         max_skew=randomness.pick((60.0, 1 + round(2.1 * skew / 1000, 3))),
     )
     if horizon == _SHORT and randomness.chance(0.5):
-        world = world.replaced(until=quiet + _AGE_S)
+        # In a slow network all takes longer, as the bound of worlds that end by themselves says, too.
+        world = world.replaced(until=quiet + _AGE_S * max(1.0, 8 * world.latency))
     world = world.replaced(clones=maybe(0.25, 0.5, 5))
     return world.check()
 

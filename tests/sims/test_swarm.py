@@ -21,6 +21,9 @@ ONCE_FAILED: dict[int, str] = {
     193: "a final tombstone that ended before its own stamp",
     212: "an early write stamped anew over what a copy of the peer had written: the checker expected the copy's",
     240: "the same as 181, in a slow network with failing disks",
+    80: "all was slow and taken over by reconciliation: members were asked for what others had given meanwhile",
+    3608: "a token showed a peer with a slow clock what time it is: the checker knew its own clock only",
+    3665: "the same",
     50007: "the forks checker, until proofs of forks spread",
     50104: "the same",
     50106: "the same",
@@ -28,6 +31,10 @@ ONCE_FAILED: dict[int, str] = {
     62556: "a value that had expired by the clock of whoever handed it over: the checker expected it still",
     70089: "a clone that had gone again before the checker looked",
     50204: "one of six was never equal, until proofs of forks spread",
+    50351: "a peer lacked a delete until all had forgotten it, claimed it, and showed what had been deleted",
+    91021: "an answer that came twice was answered twice, and so on: a storm of questions",
+    91197: "a copy and its original met between two looks of the checker",
+    91282: "the same",
 }
 
 

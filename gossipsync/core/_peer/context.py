@@ -52,6 +52,8 @@ class Exchange:
     seq: int = 0
     is_cut: bool = False
     """Did a step of it hold less than there was to compare?"""
+    is_late: bool = False
+    """Has it taken so long that another may begin?"""
 
 
 @define(eq=False)

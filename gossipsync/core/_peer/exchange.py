@@ -23,8 +23,10 @@ from gossipsync.core.replication.lines import DEPTH, Line, LineKey, Range, whole
 from gossipsync.core.wire.messages import Compare, Delta, Digest, Equal, Push, Want
 
 PATIENCE: Final = 5.0
-"""Gossip intervals (at least as many seconds) that an exchange may take before its link counts as dead."""
+"""Gossip intervals (at least as many seconds) that an exchange may take before another is begun, and a silent link counts as dead."""
 
+_LATEST: Final = 8
+"""How many times as long what comes of an exchange is still as good."""
 _OFFSET_ERROR_MS: Final = 1000
 """A digest tells the other's clock but for its time on the way; an answer is better, unless clocks have moved since."""
 _TRIMMED_S: Final = 5.0
@@ -125,25 +127,21 @@ class Exchanges:
 
     def is_comparing(self, link: Link) -> bool:
         """Is an exchange of ours under way on this link?"""
-        return any(exchange.is_mine for exchange in link.exchanges.values())
+        return any(x.is_mine and not x.is_late for x in link.exchanges.values())
 
     def timed_out(self, link: Link) -> bool:
         """Has this link left an exchange unanswered, with nothing heard since?"""
-        if not link.exchanges:
-            return False
-        patience = max(PATIENCE, PATIENCE * self._ctx.config.gossip_interval_s)
-        late = [
-            number
-            for number, x in link.exchanges.items()
-            if self._ctx.now.mono_s - x.started_s > patience
-        ]
-        silent = any(
-            link.exchanges[number].is_mine and link.heard_s < link.exchanges[number].started_s
-            for number in late
-        )
-        for number in late:
-            del link.exchanges[number]
-        return silent
+        patience_s = max(PATIENCE, PATIENCE * self._ctx.config.gossip_interval_s)
+        is_silent = False
+        for number, exchange in list(link.exchanges.items()):
+            age_s = self._ctx.now.mono_s - exchange.started_s
+            if age_s > _LATEST * patience_s:
+                del link.exchanges[number]
+            elif age_s > patience_s:
+                # Another may begin, and what still comes of this one is as good as it would have been in time.
+                exchange.is_late = True
+                is_silent |= exchange.is_mine and link.heard_s < exchange.started_s
+        return is_silent
 
     # -- comparing -------------------------------------------------------------------------------------------
 
@@ -168,11 +166,14 @@ class Exchanges:
             link.goals.clear()
             self._compared(link)
             return
-        theirs = sum(not exchange.is_mine for exchange in link.exchanges.values())
+        theirs = sum(not (x.is_mine or x.is_late) for x in link.exchanges.values())
         if theirs >= ctx.config.limits.exchanges_per_link or message.exchange in link.exchanges:
             ctx.refuse(link, Reason.LIMIT, "too many exchanges at once")
             return
         link.covered = message.covered
+        late = [number for number, x in link.exchanges.items() if x.is_late and not x.is_mine]
+        if len(late) > ctx.config.limits.exchanges_per_link:
+            del link.exchanges[late[0]]
         link.exchanges[message.exchange] = Exchange(message.exchange, ctx.now.mono_s, False)
         ctx.send(link, self._first_step(link, message))
 

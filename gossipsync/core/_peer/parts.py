@@ -11,6 +11,7 @@ from gossipsync.core._peer.concern import Concern
 from gossipsync.core._peer.context import Context, Link
 from gossipsync.core._peer.cursors import Cursors
 from gossipsync.core._peer.disputes import Disputes
+from gossipsync.core._peer.doubts import Doubts
 from gossipsync.core._peer.early import Early
 from gossipsync.core._peer.exchange import Exchanges
 from gossipsync.core._peer.forks import Forks
@@ -141,6 +142,7 @@ class Parts:
             self.keeper,
             self.commits,
             self.disputes,
+            Doubts(ctx, self.disputes),
             self.exchanges.start,
         )
         self.upkeep = Upkeep(

@@ -17,6 +17,7 @@ from attrs import define, field
 from gossipsync.core._peer.commits import Commits
 from gossipsync.core._peer.context import Context, Link
 from gossipsync.core._peer.disputes import Disputes
+from gossipsync.core._peer.doubts import Doubts
 from gossipsync.core._peer.forks import Forks
 from gossipsync.core._peer.ingest import Ingest
 from gossipsync.core._peer.runs import Area, Need, Needs, Run
@@ -24,7 +25,7 @@ from gossipsync.core._peer.standing import Standing
 from gossipsync.core.model.ids import LinkId, Origin
 from gossipsync.core.model.reasons import Reason
 from gossipsync.core.replication.admission import Admission, AdmittedPiece, Refusal
-from gossipsync.core.replication.cells import DATA, INDEX, ORIGIN, STAMP, Cell
+from gossipsync.core.replication.cells import STAMP, Cell
 from gossipsync.core.replication.celltree import CellTree, Found
 from gossipsync.core.replication.keeping import Keeper
 from gossipsync.core.wire.reconciling import (
@@ -37,7 +38,6 @@ from gossipsync.core.wire.reconciling import (
     Parts,
     Survey,
     Verdict,
-    doubt_row,
     hashes_in,
 )
 
@@ -63,6 +63,7 @@ class Reconciler:
     _keeper: Keeper
     _commits: Commits
     _disputes: Disputes
+    _doubts: Doubts
     _compare: Callable[[Link], None]
     _run: Run | None = None
     _needs: Needs = field(factory=Needs)
@@ -165,6 +166,7 @@ class Reconciler:
             link.probed = None
         self._ctx.counters[counter] += 1
         self._forks.pass_on(self._run.link)
+        self._doubts.gave_up(self._run)
         self._run = None
 
     # -- questions -------------------------------------------------------------------------------------------
@@ -196,12 +198,8 @@ class Reconciler:
         elif run.need is Need.FORK and not run.is_partial:
             self._end(link)
             self.next_run()
-        elif (
-            run.lonely
-            and not run.is_partial
-            and (run.is_joining or run.is_back or run.need is Need.REPAIR)
-        ):
-            self._doubt(link, run)
+        elif not run.is_partial and self._doubts.choose(run):
+            self._ask(link, run, "doubt", Doubt(run.number, self._doubts.rows(run)))
         else:
             self._complete(link, run)
 
@@ -212,24 +210,6 @@ class Reconciler:
     def _fetch(self, link: Link, run: Run) -> None:
         wanted = run.wanted(self._ctx.config.limits.survey_rows * 8)
         self._ask(link, run, "fetch", Fetch(run.number, wanted))
-
-    def _doubt(self, link: Link, run: Run) -> None:
-        room = self._ctx.config.limits.survey_rows * 8
-        rows, run.doubted = [], []
-        for area in list(run.lonely):
-            found = list(run.lonely.pop(area).values())
-            if len(found) > room:
-                run.lonely[area] = {one.hash: one for one in found[room:]}
-                found = found[:room]
-            room -= len(found)
-            packed = b"".join(
-                doubt_row(one.cell[ORIGIN], one.cell[INDEX], one.hash) for one in found
-            )
-            rows.append((*area, packed))
-            run.doubted += [(area, one) for one in found]
-            if room <= 0:
-                break
-        self._ask(link, run, "doubt", Doubt(run.number, tuple(rows)))
 
     # -- answers ---------------------------------------------------------------------------------------------
 
@@ -259,10 +239,15 @@ class Reconciler:
         run = self._current(link, message.run, "covered", "heads", "dump", "fetch")
         if run is None:
             return
+        is_repeated = bool(message.pieces)
         for data in message.pieces:
             if link.is_closing:
                 return
-            self._take(link, run, data)
+            is_repeated &= self._take(link, run, data)
+        if is_repeated:
+            # An answer that came twice: to ask on would ask twice from then on, and be answered twice.
+            self._ctx.counters["reconcile-stale"] += 1
+            return
         is_cut = message.is_cut and bool(message.pieces)
         if run.step == "dump":
             # Where a dump stops, the survey goes on.
@@ -290,7 +275,8 @@ class Reconciler:
         else:
             self._begin(link, run)
 
-    def _take(self, link: Link, run: Run, data: bytes) -> None:
+    def _take(self, link: Link, run: Run, data: bytes) -> bool:
+        """Take in a proof or a piece. True for cells that we asked for and were given before."""
         ctx = self._ctx
         part = self._admission.admit_piece(data, ctx.now.wall_ms, link.peer)
         if isinstance(part, Refusal):
@@ -300,23 +286,27 @@ class Reconciler:
             if part.proof is not None:
                 self._forks.take(link, part.proof)
             ctx.refuse(link, part.reason, part.detail)
-            return
+            return False
         header = part.header
         key = (header.bucket, header.origin)
         if run.step in {"covered", "heads"}:
             run.heads[key] = part
-            return
+            return False
         place = (*key, header.index)
         if run.step == "dump":
             if run.dumped is not None and place <= run.dumped:
                 run.is_stuck = True
-                return
+                return False
             run.dumped = place
+        is_repeated = False
         if run.step == "fetch":
             tree = self._tree(key[0]) if key[0] in ctx.replicas else CellTree(key[0], 0)
-            run.came.update(name for _, cell in part.cells for name in tree.names_of(cell))
+            names = {name for _, cell in part.cells for name in tree.names_of(cell)}
+            is_repeated = names <= run.came
+            run.came |= names
         if self._ingest.take_part(part, self._wants(link, run, part)):
             run.useful_s, run.has_brought = ctx.now.mono_s, True
+        return is_repeated
 
     def _wants(self, link: Link, run: Run, part: AdmittedPiece) -> Callable[[str, Cell], bool]:
         """Which cells of a piece are merged."""
@@ -439,17 +429,7 @@ class Reconciler:
         run = self._current(link, message.run, "doubt")
         if run is None:
             return
-        for ((bucket, _), one), bit in zip(run.doubted, message.bits, strict=False):
-            replica = self._ctx.replicas[bucket]
-            held = replica.holds(one.key, one.cell)
-            if held is None or held[DATA] != one.cell[DATA]:
-                continue
-            if bit and self._disputes.yields(
-                bucket, one.key, held, link.peer, is_joining=run.is_joining
-            ):
-                replica.drop(one.key, held)
-                self._ctx.counters["yielded"] += 1
-                self._ctx.moved(bucket)
+        self._doubts.judge(link, run, message.bits)
         self._go_on(link, run)
 
     # -- the end ---------------------------------------------------------------------------------------------
@@ -467,6 +447,7 @@ class Reconciler:
             log = ctx.logs.find(key)
             is_ahead = log is None or (log.fork is None and log.index < part.header.index)
             is_fit = key not in run.bad and self._admission.has_room(part.header)
+            is_fit = is_fit and key not in run.held_back
             if not is_fit or not is_ahead or key[1] == ctx.origin:
                 continue
             self._keeper.raise_to(part.header, part.signature, link.peer)
@@ -485,6 +466,8 @@ class Reconciler:
             self._compare(link)
         self._disputes.completed(link.peer, is_joining=run.is_joining, is_whole=run.was_surveyed)
         self._standing.update()
+        if (asked_next := self._doubts.completed(run)) is not None:
+            self._needs.add(asked_next, Need.FULL)
         self.next_run()
 
     def _tree(self, bucket: str) -> CellTree:

@@ -190,7 +190,8 @@ class Rounds:
 
     def _is_idle(self, link: Link) -> bool:
         is_asked = self._ctx.now.mono_s - link.reconciled_s < _RECONCILING_S
-        return not link.exchanges and not is_asked
+        is_busy = any(not exchange.is_late for exchange in link.exchanges.values())
+        return not is_busy and not is_asked
 
     def _is_surplus(self, link: Link) -> bool:
         old = self._ctx.now.mono_s - link.opened_s > _SURPLUS_S * self._ctx.config.gossip_interval_s

@@ -116,6 +116,8 @@ class Run:
     lonely: dict[Area, dict[bytes, Found]] = field(factory=dict)
     """What the other did not name."""
     doubted: list[tuple[Area, Found]] = field(factory=list)
+    held_back: set[LineKey] = field(factory=set)
+    """Lines that must not move before others were asked, too."""
 
     def shrink(self, room: int) -> None:
         """Hold no more than so many ranges to ask about, and ask about none once so many cells were named.

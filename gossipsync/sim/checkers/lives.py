@@ -41,6 +41,11 @@ class Lives(Checker):
         if isinstance(event, Cloned) and self.simulation.beside(driver):
             self._beside_s[driver.identity.peer] = self.simulation.world.now_s
 
+    def changed(self, driver: Driver, peer: Peer) -> None:
+        """Two that run at once for less than an interval may be heard of when one has gone."""
+        if self.simulation.beside(driver):
+            self._beside_s[peer.peer_id] = self.simulation.world.now_s
+
     def looked(self, driver: Driver, peer: Peer) -> None:
         """Compare what it says with who runs."""
         simulation, now_s = self.simulation, self.simulation.world.now_s
