@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from gossipsync.core.wire.framing import FrameReader, frame
 from gossipsync.core.wire.messages import Delta, Push, decode_message
@@ -86,3 +87,17 @@ def test_one_voice_does_not_end_what_another_still_has() -> None:
     assert shown
     settle(world)
     assert all("k7" in node.pairs() and "k3" not in node.pairs() for node in world.nodes)
+
+
+def test_the_only_voice_is_that_of_one_who_may_write() -> None:
+    """Who may only read cannot take away what it could not delete; all that it proves counts."""
+    world, lagging = _lagging(3)
+    writer, reader = world.nodes[:2]
+    line = ("b", writer.up.origin)
+    index = writer.up._ctx.logs.index(line)
+    world.crash(writer)
+    rights = lagging.up._ctx.credentials
+    certificate, capability = rights[reader.up.peer_id]
+    rights[reader.up.peer_id] = (certificate, evolve(capability, may_write=False))
+    assert world.run_until(lambda: lagging.up._ctx.logs.index(line) >= index, 120.0)
+    assert sorted(lagging.pairs()) == [f"k{number}" for number in range(10)]

@@ -3,8 +3,8 @@
 Whoever lacked bundles of a line for longer than a horizon may lack a delete that all others have forgotten. Should its line
 move by a run, it would claim that delete and go on showing what the delete took away: as ignorant as one that was out of touch, be
 it that it talked all the time. Where a line is about to move across what may be as old as that, old cells that the other
-covers and has no more are in doubt. They are given up by two voices, or by the only one that is ahead of us on those lines; until
-then the lines stay where they are, and the next member is asked.
+covers and has no more are in doubt. They are given up by two voices, or by the only one that is ahead of us on those lines if it
+may write there; while another is left to be asked the lines stay where they are.
 """
 
 from __future__ import annotations
@@ -103,10 +103,17 @@ class Doubts:
             del self._refused[next(iter(self._refused))]
         voices = self._refused.setdefault(name, set())
         voices.add(link.peer)
-        if len(voices) >= _VOICES or self._next(link.id, blind) is None:
+        if len(voices) >= _VOICES:
             return True
+        if self._next(link.id, blind) is None:
+            return self._may_delete(link.peer, bucket)
         run.held_back.update(blind)
         return False
+
+    def _may_delete(self, peer: PeerId, bucket: str) -> bool:
+        """May this member write there? Then its word alone takes away no more than a delete of its own would."""
+        rights = self._ctx.rights_of(peer)
+        return rights is not None and rights.may_write and rights.allows(bucket)
 
     # -- the end ---------------------------------------------------------------------------------------------
 
