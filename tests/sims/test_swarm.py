@@ -32,6 +32,8 @@ ONCE_FAILED: dict[int, str] = {
     70089: "a clone that had gone again before the checker looked",
     50204: "one of six was never equal, until proofs of forks spread",
     50351: "a peer lacked a delete until all had forgotten it, claimed it, and showed what had been deleted",
+    3676: "a counter's total came by itself, and nobody was left who had its bundle: the checker counted by lines alone",
+    50364: "a delete and a write with one stamp: the checker expected the write",
     91021: "an answer that came twice was answered twice, and so on: a storm of questions",
     91197: "a copy and its original met between two looks of the checker",
     91282: "the same",

@@ -56,7 +56,11 @@ class Causality(Checker):
         rules = driver.peer.replicas[entry.bucket].rules if driver.peer is not None else None
         if rules is not None and rules.deletes is Deletes.FINAL:
             rivals = self.simulation.ledger.by_key[entry.bucket, entry.key]
+        # A tombstone covers what is stamped up to it, whosoever wrote that.
         return any(
+            other.op == "delete" and other.written.hlc >= entry.written.hlc
+            for other in self.simulation.ledger.by_key[entry.bucket, entry.key]
+        ) or any(
             other.op == "delete" or (other.expires_ms is not None and other.expires_ms <= newest_ms)
             for other in rivals
         )
