@@ -36,8 +36,8 @@ def store_keeps_nothing(patch: pytest.MonkeyPatch) -> None:
 def lines_slip_back(patch: pytest.MonkeyPatch) -> None:
     sound = LogBook.append
 
-    def append(self: LogBook, bundle: Any, sender: Any) -> Log:
-        log = sound(self, bundle, sender)
+    def append(self: LogBook, bundle: Any, entries: Any, sender: Any) -> Log:
+        log = sound(self, bundle, entries, sender)
         log.index = 1 if log.index == 4 else log.index
         return log
 

@@ -25,11 +25,12 @@ class Counters(Checker):
                 expected[entry.bucket, entry.key] += entry.value
         wall_ms = driver.now().wall_ms
         is_ahead = not self._is_at_rest and self.may_be_ahead(driver, peer)
-        for (bucket, key), total in expected.items():
+        for (bucket, key), by_lines in expected.items():
             replica = peer.replicas.get(bucket)
             if replica is None or replica.rules.kind is not Kind.COUNTER:
                 continue
             shown = replica.counter(key, wall_ms)
+            total = by_lines
             if shown != total:
                 total += self._beyond(peer, replica, key)
             if shown != total and not (is_ahead and total < shown <= self._written(bucket, key)):
