@@ -26,6 +26,8 @@ class Checker:
     """One invariant."""
 
     name: ClassVar[str]
+    reads_all: ClassVar[bool] = False
+    """Does a look go through all that was ever written? Then it is made less often once that is much."""
 
     def __init__(self, simulation: Simulation, violate: Violate) -> None:
         self.simulation = simulation

@@ -15,6 +15,7 @@ class Counters(Checker):
     """Sums of the ledger's additions."""
 
     name = "counters"
+    reads_all = True
     _is_at_rest = False
 
     def changed(self, driver: Driver, peer: Peer) -> None:

@@ -11,6 +11,7 @@ class Finals(Checker):
     """Nobody who holds a final delete shows the key."""
 
     name = "finals"
+    reads_all = True
 
     def changed(self, driver: Driver, peer: Peer) -> None:
         """Look at every ended key."""

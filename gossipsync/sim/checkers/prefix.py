@@ -14,6 +14,7 @@ class Prefix(Checker):
     """Every entry at or below a line is in the state, or lost to something that is."""
 
     name = "prefix"
+    reads_all = True
 
     def changed(self, driver: Driver, peer: Peer) -> None:
         """Look at the newest entry of each key that the vector claims: a key that knows that one knows all before it."""

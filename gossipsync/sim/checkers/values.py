@@ -30,6 +30,7 @@ class Values(Checker):
     """Reads agree with the ledger."""
 
     name = "values"
+    reads_all = True
     _is_at_rest = False
 
     def __init__(self, simulation: Simulation, violate: Violate) -> None:
