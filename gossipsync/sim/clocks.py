@@ -5,10 +5,17 @@ Invariant: a clock is a function of virtual time and of the steps made so far; r
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from attrs import define
 
 from gossipsync.core import Now
 from gossipsync.sim.world import WALL_START_MS
+
+
+def after_all(shown_ms: Iterable[int]) -> int:
+    """A moment, in wall milliseconds, by which what any of these clocks has seen expire is swept everywhere: sweeps go by full seconds."""
+    return -(-max(shown_ms, default=0) // 1000) * 1000
 
 
 @define

@@ -18,6 +18,7 @@ from gossipsync.core.model.events import Event, Forked
 from gossipsync.core.model.ids import PeerId, peer_of
 from gossipsync.core.replication.cells import EXPIRES, ORIGIN, SIZE, SLOT, STAMP, Cell, cells_in
 from gossipsync.core.replication.lines import LineKey, whole_sum
+from gossipsync.sim.clocks import after_all
 from gossipsync.sim.driver import Driver
 from gossipsync.sim.world import World
 
@@ -116,7 +117,7 @@ class Observer:
         if not self._has_forks or self._differed_s == (second := self._world.now_s // 1):
             return self._has_forks
         # One moment for all, after what any clock has shown: expiries by different clocks differ rightly.
-        wall_ms = max(driver.newest_ms for driver in self._drivers.values())
+        wall_ms = after_all(driver.newest_ms for driver in self._drivers.values())
         frozen = {
             frozenset(_frozen_in(driver, wall_ms, with_entries=with_entries))
             for driver in self._drivers.values()

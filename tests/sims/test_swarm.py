@@ -34,6 +34,7 @@ ONCE_FAILED: dict[int, str] = {
     50351: "a peer lacked a delete until all had forgotten it, claimed it, and showed what had been deleted",
     3676: "a counter's total came by itself, and nobody was left who had its bundle: the checker counted by lines alone",
     50364: "a delete and a write with one stamp: the checker expected the write",
+    120178: "a touched session, swept by a second in which it had not expired at the other: the checker's moment lay within one",
     91021: "an answer that came twice was answered twice, and so on: a storm of questions",
     91197: "a copy and its original met between two looks of the checker",
     91282: "the same",

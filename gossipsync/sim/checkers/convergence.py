@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from gossipsync.core.model.bundle import FROZEN
 from gossipsync.sim.checkers.base import Checker
+from gossipsync.sim.clocks import after_all
 
 
 class Convergence(Checker):
@@ -28,7 +29,7 @@ class Convergence(Checker):
             return
         expected: dict[tuple[bytes, str], dict[str, str]] = {}
         # One moment for all, after what any clock has shown: expiries by different clocks differ rightly.
-        wall_ms = max((driver.newest_ms for driver, _ in self.honest()), default=0)
+        wall_ms = after_all(driver.newest_ms for driver, _ in self.honest())
         for driver, peer in self.honest():
             if not simulation.are_branches_young and FROZEN in peer.vector().values():
                 continue
