@@ -14,7 +14,15 @@ from gossipsync.core import Deletes, Kind, Token, Written
 from gossipsync.core.model.ids import Origin, PeerId, epoch_of, peer_of
 from gossipsync.core.model.limits import Limits
 from gossipsync.errors import EndedKeyError, LocalError, TokenError
-from tests.core._world import Node, World, expected_pairs, facts_in, logs_of, state_faults
+from tests.core._world import (
+    Node,
+    World,
+    expected_pairs,
+    facts_in,
+    facts_of,
+    logs_of,
+    state_faults,
+)
 
 MAX_SKEW_MS = 10_000
 SETTLE_S = 60.0
@@ -311,6 +319,8 @@ class Swarm:
                     if index <= log.index
                     for fact in facts
                 ]
+                # What came by itself counts, too: its line may be at an end before it, with its writer, or since he took it back.
+                reached += facts_of(logs.values(), bucket)
                 replica = node.up.replicas.get(bucket)
                 if replica is None:
                     continue

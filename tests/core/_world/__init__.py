@@ -16,7 +16,7 @@ from tests.core._world.authority import (
     identity,
 )
 from tests.core._world.disk import Disk, DiskError
-from tests.core._world.oracle import expected_pairs, facts_in, logs_of, state_faults
+from tests.core._world.oracle import expected_pairs, facts_in, facts_of, logs_of, state_faults
 from tests.core._world.stage import Remote, Stage
 from tests.core._world.world import START_MS, Node, World
 
@@ -38,6 +38,7 @@ __all__ = [
     "entry",
     "expected_pairs",
     "facts_in",
+    "facts_of",
     "identity",
     "logs_of",
     "state_faults",
