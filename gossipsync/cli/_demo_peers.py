@@ -19,7 +19,7 @@ from gossipsync.errors import GossipsyncError
 
 __all__ = ["DemoFailedError", "DemoPeer"]
 
-_END_S: Final = 4.0
+_END_S: Final = 15.0
 _LOG_LINES: Final = 8
 
 
