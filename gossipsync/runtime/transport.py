@@ -60,9 +60,7 @@ __all__ = [
 
 HANDSHAKE_DEADLINE_S = 10.0  # TCP, TLS and hello together; a slow path needs one, a dead one more
 HALF_OPEN_LIMIT = 64  # each costs up to 20 KiB and 5 ms of CPU
-HALF_OPEN_PER_ADDRESS_LIMIT = (
-    32  # all workers of a host that starts them at once, and yet not all there are
-)
+HALF_OPEN_PER_ADDRESS_LIMIT = 32  # a host may start many workers at once, and must not take all
 _CHUNK_BYTES = 16 * 1024  # a TLS record
 
 

@@ -21,7 +21,8 @@ from gossipsync.core.model.now import Now
 from gossipsync.core.replication.cells import INDEX, ORIGIN, Cell, cell_hash
 from gossipsync.core.replication.lines import LineKey
 
-_QUORUM: Final = 2
+QUORUM: Final = 2
+"""Members whose word is enough, where there are so many."""
 
 _Name = tuple[str, str, Origin, bytes]
 
@@ -95,7 +96,7 @@ class Disputes:
         """
         if peer == peer_of(cell[ORIGIN]):
             return True
-        quorum = min(_QUORUM, max(1, len(self._ctx.members.present)))
+        quorum = min(QUORUM, max(1, len(self._ctx.members.present)))
         return self._vote(self._offers, (bucket, key, cell), peer, quorum)
 
     def yields(self, bucket: str, key: str, cell: Cell, peer: PeerId, *, is_joining: bool) -> bool:
@@ -110,7 +111,7 @@ class Disputes:
             return gone
         if peer_of(cell[ORIGIN]) == self._ctx.peer_id:
             return False
-        quorum = max(_QUORUM, len(self._ctx.members.present))
+        quorum = max(QUORUM, len(self._ctx.members.present))
         return self._vote(self._refusals, (bucket, key, cell), peer, quorum)
 
     def _vote(

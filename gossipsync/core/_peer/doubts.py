@@ -10,12 +10,11 @@ may write there; while another is left to be asked the lines stay where they are
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
 
 from attrs import define, field
 
 from gossipsync.core._peer.context import Context, Link
-from gossipsync.core._peer.disputes import Disputes
+from gossipsync.core._peer.disputes import QUORUM, Disputes
 from gossipsync.core._peer.runs import Need, Run
 from gossipsync.core.model.hlc import Hlc, hlc_at
 from gossipsync.core.model.ids import LinkId, Origin, PeerId
@@ -23,9 +22,6 @@ from gossipsync.core.replication.cells import DATA, INDEX, ORIGIN, STAMP, Cell
 from gossipsync.core.replication.celltree import Found
 from gossipsync.core.replication.lines import LineKey
 from gossipsync.core.wire.reconciling import doubt_row
-
-_VOICES: Final = 2
-"""Members whose word is enough."""
 
 _Name = tuple[str, Origin, int, bytes]
 
@@ -103,7 +99,7 @@ class Doubts:
             del self._refused[next(iter(self._refused))]
         voices = self._refused.setdefault(name, set())
         voices.add(link.peer)
-        if len(voices) >= _VOICES:
+        if len(voices) >= QUORUM:
             return True
         if self._next(link.id, blind) is None:
             return self._may_delete(link.peer, bucket)

@@ -252,9 +252,8 @@ class Forks:
             for key, proof in reversed(self._proofs.items())
             if proof.cut(max_skew_ms) >= oldest
         }
-        young = dict(
-            islice(young.items(), _GREETED_WITH)
-        )  # of the others it learns when lines are compared
+        # Of the others it learns when lines are compared.
+        young = dict(islice(young.items(), _GREETED_WITH))
         if young and not self._was_greeted(link):
             self._show(link, young)
 

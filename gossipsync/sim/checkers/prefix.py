@@ -59,10 +59,8 @@ class Prefix(Checker):
         A reconciliation that was cut has brought cells and moved no line.
         """
         return any(
-            (later.bucket, later.key) == (entry.bucket, entry.key)
-            and later.written.hlc > entry.written.hlc
-            and self._may_be_forgotten(later)
-            for later in self.simulation.ledger.entries
+            later.written.hlc > entry.written.hlc and self._may_be_forgotten(later)
+            for later in self.simulation.ledger.by_key[entry.bucket, entry.key]
         )
 
     def finished(self) -> None:
