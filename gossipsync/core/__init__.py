@@ -20,6 +20,7 @@ from gossipsync.core.model.now import Now
 from gossipsync.core.replication.changes import ChangeLog
 from gossipsync.core.replication.draft import NO_EXPIRY, Draft
 from gossipsync.core.replication.replica import Replica
+from gossipsync.core.replication.three_way import merge_changes
 from gossipsync.core.replication.tokens import Token
 from gossipsync.core.replication.views import Provenance
 from gossipsync.core.wire.looking import Aspect
@@ -48,5 +49,6 @@ __all__ = [
     "Token",
     "Version",
     "Written",
+    "merge_changes",
     "outline_of",
 ]

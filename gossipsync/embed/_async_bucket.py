@@ -4,11 +4,13 @@ Invariant: no method that is not a coroutine waits for anything but the peer's l
 """
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 
 from gossipsync.embed._batch import AsyncBatch
 from gossipsync.embed._binding import Binding
 from gossipsync.embed._bucket_base import BucketBase
 from gossipsync.embed._durations import Ttl, check_timeout, ttl_ms
+from gossipsync.embed._edits import editing, merging
 from gossipsync.embed._fetching import fetching
 from gossipsync.embed._receipts import AsyncReceipt
 from gossipsync.embed._sources import DirectSource
@@ -44,6 +46,27 @@ class AsyncBucket(BucketBase):
         _, written = self._binding.edit(lambda draft: draft.delete(key), after)
         assert written is not None
         return AsyncReceipt(self._binding.engine(), written, key)
+
+    def merge(
+        self, key: str, before: object, after: object, *, ttl: Ttl = None
+    ) -> AsyncReceipt | None:
+        """Write the changes between two plain copies of a value: `before`, as it was read, and `after`, as it is to be.
+
+        Fields of a map, elements of a set, and keys of a dict that are the same in both copies keep what others wrote to them
+        meanwhile. `before` None: the key was absent. Returns None if nothing changed, and then nothing is written. Raises
+        EndedKeyError if the key was deleted or expired after it was read.
+        """
+        _, written = self._binding.edit(merging(key, before, after, ttl_ms(ttl)))
+        return None if written is None else AsyncReceipt(self._binding.engine(), written, key)
+
+    def edit(self, key: str, *, ttl: Ttl = None) -> AbstractContextManager[dict[str, object]]:
+        """A plain context manager that gives a copy of a dict, and at its end writes only the changes made to the copy.
+
+        The block may await. Nothing is written if nothing changed, or if the block raises. Raises KeyError where the key is
+        absent, EndedKeyError at the end if it was deleted or expired meanwhile, ValueTypeError for a value that is no dict.
+        """
+        before = self[key]
+        return editing(key, before, lambda copy: self.merge(key, before, copy, ttl=ttl))
 
     def batch(self, *, after: str | None = None) -> AsyncBatch:
         """Several writes as one bundle, atomic on every peer, after a token: a plain context manager.

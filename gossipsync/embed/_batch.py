@@ -11,6 +11,7 @@ from gossipsync.core.model.acks import Ack
 from gossipsync.embed._binding import Binding
 from gossipsync.embed._bucket_base import delete_present
 from gossipsync.embed._durations import Ttl, ttl_ms
+from gossipsync.embed._edits import merging
 from gossipsync.embed._receipts import AsyncReceipt, Receipt
 from gossipsync.embed._views import Counter, Elements, Fields
 from gossipsync.errors import LocalError
@@ -64,6 +65,10 @@ class _BatchBase(Generic[R]):
         """Assign with a ttl of its own."""
         milliseconds = ttl_ms(ttl)
         self.edit(lambda draft: draft.put(key, value, milliseconds))
+
+    def merge(self, key: str, before: object, after: object, *, ttl: Ttl = None) -> None:
+        """Write the changes between two plain copies of a value; see `Bucket.merge`."""
+        self.edit(merging(key, before, after, ttl_ms(ttl)))
 
     def delete(self, key: str) -> None:
         """Write a delete, whether the key is here or not."""

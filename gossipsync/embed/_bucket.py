@@ -4,12 +4,14 @@ Invariant: an argument that makes no sense is refused before anything is written
 """
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 
 from gossipsync.core.model.acks import Ack
 from gossipsync.embed._batch import Batch
 from gossipsync.embed._binding import Binding
 from gossipsync.embed._bucket_base import BucketBase
 from gossipsync.embed._durations import Ttl, check_timeout, ttl_ms
+from gossipsync.embed._edits import editing, merging
 from gossipsync.embed._fetching import fetching
 from gossipsync.embed._receipts import Receipt, check_ack
 from gossipsync.embed._sources import PatientSource
@@ -69,6 +71,50 @@ class Bucket(BucketBase):
         if ack != 0:
             receipt.wait(ack, timeout=timeout)
         return receipt
+
+    def merge(
+        self,
+        key: str,
+        before: object,
+        after: object,
+        *,
+        ttl: Ttl = None,
+        ack: Ack = 0,
+        timeout: float | None = None,
+    ) -> Receipt | None:
+        """Write the changes between two plain copies of a value: `before`, as it was read, and `after`, as it is to be.
+
+        Fields of a map, elements of a set, and keys of a dict that are the same in both copies keep what others wrote to them
+        meanwhile. `before` None: the key was absent. Returns None if nothing changed, and then nothing is written. Other
+        arguments as for `put`. Raises EndedKeyError if the key was deleted or expired after it was read.
+        """
+        check_ack(ack)
+        check_timeout(timeout)
+        binding, change = self._binding, merging(key, before, after, ttl_ms(ttl))
+        _, written = binding.patiently(lambda: binding.edit(change))
+        if written is None:
+            return None
+        receipt = Receipt(binding.engine(), written, key)
+        if ack != 0:
+            receipt.wait(ack, timeout=timeout)
+        return receipt
+
+    def edit(
+        self, key: str, *, ttl: Ttl = None, ack: Ack = 0, timeout: float | None = None
+    ) -> AbstractContextManager[dict[str, object]]:
+        """A context manager that gives a plain copy of a dict, and at its end writes only the changes made to the copy.
+
+        Nothing is written if nothing changed, or if the block raises. Arguments as for `put`. Raises KeyError where the key is
+        absent, EndedKeyError at the end if it was deleted or expired meanwhile, ValueTypeError for a value that is no dict.
+        """
+        check_ack(ack)
+        check_timeout(timeout)
+        before = self[key]
+        return editing(
+            key,
+            before,
+            lambda copy: self.merge(key, before, copy, ttl=ttl, ack=ack, timeout=timeout),
+        )
 
     def batch(
         self, *, after: str | None = None, ack: Ack = 0, timeout: float | None = None

@@ -146,7 +146,7 @@ class Draft:
 
     # -- maps ------------------------------------------------------------------------------------------------
 
-    def set_field(self, key: str, field: str, value: object) -> None:
+    def set_field(self, key: str, field: str, value: object, ttl_ms: int | None = None) -> None:
         """Set one field of a map. Raises KeyError where the key is absent."""
         self._check_kind(Kind.MAP)
         data = self._encoded(value)
@@ -154,10 +154,10 @@ class Draft:
         if not self.has(key):
             raise KeyError(key)
         self._check_writable(key)
-        self._overlay.write(key, field, Write(Op.SET, field, self._overlay.expires(None), data))
-        self._again.append(lambda draft: draft.set_field(key, field, decode_value(data)))
+        self._overlay.write(key, field, Write(Op.SET, field, self._overlay.expires(ttl_ms), data))
+        self._again.append(lambda draft: draft.set_field(key, field, decode_value(data), ttl_ms))
 
-    def delete_field(self, key: str, field: str) -> None:
+    def delete_field(self, key: str, field: str, ttl_ms: int | None = None) -> None:
         """Remove one field of a map. Raises KeyError where key or field is absent."""
         self._check_kind(Kind.MAP)
         shown = self.read(key)
@@ -165,13 +165,13 @@ class Draft:
         if field not in shown:
             raise KeyError(field)
         overlay = self._overlay
-        expires = overlay.expires(None)
+        expires = overlay.expires(ttl_ms)
         if len(shown) == 1:
             overlay.write(
                 key, MARK, Write(Op.MARK, None, expires, None)
             )  # a map may be empty and still be there
         overlay.write(key, field, Write(Op.DELETE, field, expires, None))
-        self._again.append(lambda draft: draft.delete_field(key, field))
+        self._again.append(lambda draft: draft.delete_field(key, field, ttl_ms))
 
     def _put_map(self, key: str, value: object, ttl_ms: int | None) -> None:
         """Write only what differs from the map as it is seen here, and remove what is gone."""
