@@ -1,6 +1,7 @@
 """The command line's end of the control socket: blocking, and without trio.
 
-Invariant: nothing is sent to, and nothing believed from, a process of another user: the kernel says who
+Invariant: a reply that was read in part only (an interrupt, a time-out) ends its connection; the next request opens another.
+Nothing is sent to, and nothing believed from, a process of another user: the kernel says who
 listens (SO_PEERCRED), and only this user, root, or (for root) anybody is asked.
 """
 
@@ -44,9 +45,13 @@ class Caller:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._is_midway = False
+        self._open()
+
+    def _open(self) -> None:
         self._frames = Frames(MAX_REPLY_BYTES)
         self._bodies: Iterator[bytes] = iter(())
-        self._socket = _connect(path)
+        self._socket = _connect(self._path)
 
     def ask(self, operation: str, /, *, waits_s: float | None = 0.0, **arguments: object) -> object:
         """The result of an operation that may wait `waits_s` (None: for ever) before it answers."""
@@ -73,6 +78,11 @@ class Caller:
     ) -> Iterator[object]:
         """The parts of a reply that comes in several; `limit_s` of silence is too long."""
         request = _encoded(operation, arguments)
+        if self._is_midway:
+            # The rest of an interrupted reply would be taken for the reply to this request.
+            self._socket.close()
+            self._open()
+        self._is_midway = True
         self._socket.settimeout(limit_s)
         with self._failures_mapped(), suppress(BrokenPipeError, ConnectionResetError):
             # A peer that turns us away does so at once, and its reason waits to be read.
@@ -84,8 +94,10 @@ class Caller:
                 case Part(value):
                     yield value
                 case Failed():
+                    self._is_midway = False
                     raise reply.error()
                 case Done(result):
+                    self._is_midway = False
                     self._result = result
                     return
 

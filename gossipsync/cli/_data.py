@@ -37,7 +37,10 @@ _SHORT_ID: Final = 12
 @click.argument("key")
 @click.option("--field", metavar="F", help="Only this field of a map.")
 @click.option(
-    "--from", "peer", metavar="PEER", help="As this member has it: a name, or how a peer id starts."
+    "--from",
+    "peer",
+    metavar="PEER",
+    help="As this member has it: an exact name, or at least 8 characters of a peer id.",
 )
 @output_option
 @click.pass_context

@@ -4,6 +4,7 @@ Invariant: no value is shown or kept; keys are compared by what stands for them.
 what adds up to a bucket's fingerprint; of a member what stands for the entries that it proves.
 """
 
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
@@ -12,11 +13,11 @@ import click
 from attrs import frozen
 
 from gossipsync.cli._caller import Caller, fields_of
-from gossipsync.cli._failures import NoPeerError
 from gossipsync.cli._options import Invocation, PeerCommand, output_option
 from gossipsync.cli._output import Report, print_report
 from gossipsync.cli._text import shown
-from gossipsync.errors import LocalError, RemoteError
+from gossipsync.core.model.member_name import member_called
+from gossipsync.errors import RemoteError
 
 __all__ = ["diff"]
 
@@ -50,7 +51,7 @@ def diff(invocation: Invocation, a: str, b: str, output: str) -> None:
     """Show which origins and keys differ between two peers.
 
     A and B are peers of this machine: a control socket, a settings file, a folder with one of these; or members of the mesh: a
-    name, or how a peer id starts. A member is asked by the local peer, which verifies what it shows and takes none of it; nothing
+    exact name, or at least 8 characters of its peer id. A member is asked by the local peer, which verifies what it shows and takes none of it; nothing
     shows what a member leaves out. Buckets too large to be asked for at once are named, and only their lines compared.
     """
     lines: list[_Row] = []
@@ -91,27 +92,18 @@ def _end(stack: ExitStack, invocation: Invocation, called: str) -> _End:
             return _local_end(stack.enter_context(Caller(place)))
     caller = stack.enter_context(invocation.call())
     local = _local_end(caller)
-    found = _called(caller, called)
-    if not found:
-        raise NoPeerError(
-            f"{called!r} is no member, and no peer of this machine; see `gossipsync members`, or name a control socket"
-        )
-    if len(found) > 1:
-        raise LocalError(f"{len(found)} members are called {called!r}; give more of a peer id")
-    name, peer_id = found[0]
+    name, peer_id = member_called(called, _members(caller))
     if peer_id == local.peer_id:
         return local
     return _End(caller, peer_id, name, peer_id, local.fingerprints)
 
 
-def _called(caller: Caller, called: str) -> list[tuple[str, str]]:
-    """(name, peer id) of the members of that name, else of those whose peer ids begin so."""
-    rows = [
-        fields_of(row) for part in caller.parts("members") if isinstance(part, list) for row in part
-    ]
-    members = [(str(row["name"]), str(row["peer_id"])) for row in rows]
-    named = [member for member in members if member[0] == called]
-    return named or [member for member in members if called and member[1].startswith(called)]
+def _members(caller: Caller) -> Iterator[tuple[str, str, tuple[str, str]]]:
+    """(name, peer id, both) of every member."""
+    for part in caller.parts("members"):
+        for row in map(fields_of, part if isinstance(part, list) else ()):
+            name, peer_id = str(row["name"]), str(row["peer_id"])
+            yield name, peer_id, (name, peer_id)
 
 
 def _local_end(caller: Caller) -> _End:

@@ -109,7 +109,7 @@ def gossipinfo(
 ) -> None:
     """Vectors, links, this peer's own health, queues and traffic.
 
-    Of all members, or of PEER alone: a name, or how a peer id starts.
+    Of all members, or of PEER alone: an exact name, or at least 8 characters of a peer id.
     """
 
     def ask() -> Report:
@@ -188,7 +188,7 @@ def leave(invocation: Invocation) -> None:
 def forget(invocation: Invocation, peer: str) -> None:
     """Give up a member that is dead for good, everywhere.
 
-    PEER is a name, or how a peer id starts. It counts no more for ack=majority and all. One that is alive cannot
+    PEER is an exact name, or at least 8 characters of a peer id. It counts no more for ack=majority and all. One that is alive cannot
     be forgotten; one that comes back is a member again.
     """
     with invocation.call() as caller:

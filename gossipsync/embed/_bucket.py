@@ -136,7 +136,7 @@ class Bucket(BucketBase):
     ) -> dict[str, object]:
         """What one member has now of the keys that begin with `prefix`, or of `keys`: live ones, as fresh plain values.
 
-        `peer` is a member's name, or how its peer id starts. Every value is proven by its origin's signature, so the member
+        `peer` is a member's exact name, or at least the first 8 characters of its peer id. Every value is proven by its origin's signature, so the member
         cannot invent or alter any; it can leave out a key, or show an older write. Nothing of it is taken over here, so what
         this peer has deleted or not received yet is seen too. The member's own writes count once it has stored them.
 

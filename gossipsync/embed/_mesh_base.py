@@ -96,7 +96,7 @@ class MeshBase(Generic[B]):
             return list(engine.peer.members(engine.now()))
 
     def forget(self, peer: str) -> str:
-        """Give up a member that is dead for good, everywhere: a name, or how a peer id starts. Its peer id.
+        """Give up a member that is dead for good, everywhere: an exact name, or at least 8 characters of a peer id. Its peer id.
 
         It counts no more for `ack="majority"` and `"all"`; should it come back, it is a member again.
         Raises LocalError where that names no other member or several, NotPermittedError for one that lives.

@@ -15,6 +15,7 @@ import trio
 
 from gossipsync.core.model.hlc import hlc_ms
 from gossipsync.core.model.ids import peer_text
+from gossipsync.core.model.member_name import member_called
 from gossipsync.core.model.values import encode_value
 from gossipsync.errors import LocalError, WaitTimeoutError
 from gossipsync.runtime.control_arguments import Arguments
@@ -51,11 +52,8 @@ async def _gossipinfo(engine: ServedEngine, arguments: Arguments, _: SendPart) -
             return _fields(engine.peer.gossip_info(now))
         members = engine.peer.members(now)
         info = _fields(engine.peer.gossip_info(now))
-    found = [row for row in members if wanted == row.name or row.peer_id.startswith(wanted)]
-    if not found:
-        raise LocalError(f"no member is called {wanted!r}; see gossipsync members")
-    ids = {row.peer_id for row in found}
-    return {"members": [_fields(attrs.asdict(row)) for row in found], **_about(info, ids)}
+    row = member_called(wanted, ((one.name, one.peer_id, one) for one in members))
+    return {"members": [_fields(attrs.asdict(row))], **_about(info, {row.peer_id})}
 
 
 async def _get(engine: ServedEngine, arguments: Arguments, _: SendPart) -> object:

@@ -34,6 +34,7 @@ class Engine(SimpleNamespace):
             lock=RLock(),
             waiters=Waiters(),
             peer=SimpleNamespace(replicas={}, epoch=1),
+            now=lambda: SimpleNamespace(wall_ms=0),
         )
 
 
@@ -367,6 +368,26 @@ async def test_the_blocking_caller_hears_why_it_was_turned_away(path: Path) -> N
             await trio.to_thread.run_sync(call)
     for stream in streams:
         await stream.aclose()
+
+
+async def test_an_interrupted_reply_is_not_taken_for_the_next_one(
+    path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def call() -> None:
+        with Caller(path) as caller:
+            next_reply = caller._next_reply
+
+            def interrupted() -> object:
+                monkeypatch.setattr(caller, "_next_reply", next_reply)
+                raise KeyboardInterrupt
+
+            monkeypatch.setattr(caller, "_next_reply", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                caller.ask("get", bucket="b", key="k")
+            engine.peer.replicas["b"] = SimpleNamespace(read=lambda *_: 7)
+            assert caller.ask_fields("get", bucket="b", key="k")["found"] is True
+
+    await trio.to_thread.run_sync(call)
 
 
 def test_the_caller_asks_nobody_elses_process(

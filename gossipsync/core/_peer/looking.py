@@ -20,6 +20,7 @@ from gossipsync.core._peer.rounds import Rounds
 from gossipsync.core.membership.members import Member
 from gossipsync.core.model.bucket import Announcement, Kind
 from gossipsync.core.model.ids import LinkId, NetworkId, Origin, PeerId, peer_text
+from gossipsync.core.model.member_name import member_called
 from gossipsync.core.model.reasons import Reason
 from gossipsync.core.ports import Verifier
 from gossipsync.core.replication import views
@@ -204,17 +205,17 @@ class Looks:
         return sight
 
     def _member(self, called: str) -> Member:
-        """The member of that name, else whose peer id begins so; our own name is nobody's peer id."""
+        """The member that a word stands for. Raises LocalError for none, several, or this peer itself."""
         ctx = self._ctx
-        own = LocalError(f"{called!r} is this peer itself; read the bucket")
-        try:
-            member = ctx.members.called(called)
-        except LocalError:
-            if called and (called == ctx.config.name or peer_text(ctx.peer_id).startswith(called)):
-                raise own from None
-            raise
-        if called == ctx.config.name != member.name:
-            raise own
+        known: list[tuple[str, str, Member | None]] = [
+            (member.name, peer_text(member.peer), member)
+            for member in ctx.members
+            if member.state != "left"
+        ]
+        known.append((ctx.config.name, peer_text(ctx.peer_id), None))
+        member = member_called(called, known)
+        if member is None:
+            raise LocalError(f"{called!r} is this peer itself; read the bucket")
         return member
 
     def cancel(self, sight: Sight) -> None:

@@ -291,7 +291,7 @@ class Peer(Queries):
         prefix: str = "",
         keys: Sequence[str] | None = None,
     ) -> Sight:
-        """Ask a member (a name, or how a peer id starts) what it has of a bucket: of these keys, or of all that begin so.
+        """Ask a member (an exact name, or at least 8 characters of a peer id) what it has of a bucket: of these keys, or of all that begin so.
 
         What comes is verified and not merged, and all there once `is_over`, if there is no `error`. None as the member: ourselves,
         at once. Raises LocalError, and TransportError for one that is down or away.

@@ -86,7 +86,7 @@ class Verdicts:
         self._ctx.judge(member)
 
     def dismiss(self, called: str) -> PeerId:
-        """Give up a member that is not there, on an operator's word: a name, or how a peer id starts.
+        """Give up a member that is not there, on an operator's word: an exact name, or at least 8 characters of a peer id.
 
         Raises LocalError where that names no member or several, NotPermittedError for one that lives.
         """

@@ -20,8 +20,8 @@ from gossipsync.core.membership.drawing import Crowd
 from gossipsync.core.membership.presence import SHORT_BYTES, Presence, Stance
 from gossipsync.core.membership.suspicion import Suspicion, Trust
 from gossipsync.core.model.ids import PeerId, peer_text
+from gossipsync.core.model.member_name import member_called
 from gossipsync.core.ports import Rng
-from gossipsync.errors import LocalError
 
 SUSPECT_AFTER: Final = 2.5
 """Refreshes missed, after which a member is suspect."""
@@ -146,17 +146,16 @@ class Members:
         """A member, if known."""
         return self._members.get(peer)
 
-    def called(self, called: str) -> Member:
-        """The one member of that name, or else whose peer id begins so. Raises LocalError where that is none, or several."""
-        others = [member for member in self if member.state != "left"]
-        found = [member for member in others if member.name == called] or [
-            member for member in others if called and peer_text(member.peer).startswith(called)
-        ]
-        if not found:
-            raise LocalError(f"no other member is called {called!r}; see `gossipsync members`")
-        if len(found) > 1:
-            raise LocalError(f"{len(found)} members are called {called!r}; give more of a peer id")
-        return found[0]
+    def called(self, word: str) -> Member:
+        """The one member that a word stands for, those that have left excepted. Raises LocalError: see `member_called`."""
+        return member_called(
+            word,
+            (
+                (member.name, peer_text(member.peer), member)
+                for member in self
+                if member.state != "left"
+            ),
+        )
 
     def has_left(self, peer: PeerId) -> bool:
         """Has it given up membership?"""

@@ -99,10 +99,10 @@ def test_forgetting(spawn: Spawn, tmp_path: object) -> None:
     for twin in twins:
         twin.close()
         _until_member(events, "twin", "away")
-    for nobody in ("a", a.peer_id, "nobody", ""):
-        with pytest.raises(LocalError, match="no other member is called"):
+    for nobody in ("a", a.peer_id, "nobody", "", ids[0][0], ids[0][:7], "twi"):
+        with pytest.raises(LocalError, match="no member is called"):
             a.forget(nobody)
-    with pytest.raises(LocalError, match="2 members are called 'twin'; give more of a peer id"):
+    with pytest.raises(LocalError, match="'twin' fits 2 members"):
         a.forget("twin")
     assert a.status().members["away"] == 2
     assert a.forget(ids[0]) == ids[0]
@@ -116,7 +116,7 @@ def test_forgetting(spawn: Spawn, tmp_path: object) -> None:
     assert again.bucket("b")["k"] == 1
     again.leave()
     _until_member(events, "twin", "left")
-    with pytest.raises(LocalError, match="no other member is called"):
+    with pytest.raises(LocalError, match="no member is called"):
         a.forget("twin")
 
 
@@ -130,7 +130,11 @@ async def test_forgetting_in_coroutines(settings: Settings) -> None:
         assert a.forget("b") == peer_id
         async with gossipsync.open_async(**settings("b", a.address)) as b:
             await a.wait_members(2, timeout=10)
+            events = a.events()
             await b.leave()
+            async for event in events:
+                if (event.kind, event.fields.get("state")) == ("member-changed", "left"):
+                    break
         assert [member.name for member in a.members()] == ["a"]
 
 
