@@ -118,7 +118,8 @@ def test_absent_and_wrong_shapes_are_refused(mesh: Mesh) -> None:
 def test_before_none_writes_without_removing(mesh: Mesh) -> None:
     bucket = mesh.bucket("m", kind="map")
     receipt = bucket.merge("k", None, {"a": 1}, ack="self")
-    assert receipt is not None and receipt.key == "k"
+    assert receipt is not None
+    assert receipt.key == "k"
     bucket.merge("k", None, {"b": 2})
     assert bucket["k"] == {"a": 1, "b": 2}
 
