@@ -61,9 +61,9 @@ else:
     def __getattr__(name: str) -> object:
         """What takes time to import, when it is asked for (PEP 562): the command line needs little of it."""
         if name == "__version__":
-            from gossipsync.runtime.version import own_version
+            from gossipsync.runtime.version import VERSION
 
-            return own_version()
+            return VERSION
         if name in __all__:
             from gossipsync import embed
 

@@ -26,7 +26,7 @@ from gossipsync.runtime.addresses import advertised
 from gossipsync.runtime.clock import Clock
 from gossipsync.runtime.commits import Committer
 from gossipsync.runtime.dials import Dialer, Expectation
-from gossipsync.runtime.discovery import keep_seeds
+from gossipsync.runtime.discovery import SeedLookup
 from gossipsync.runtime.driver import Driver
 from gossipsync.runtime.links import Link
 from gossipsync.runtime.observe import (
@@ -41,7 +41,7 @@ from gossipsync.runtime.settings import BucketSettings, Settings
 from gossipsync.runtime.tcp import split_address
 from gossipsync.runtime.transport import Connection, Transport
 from gossipsync.runtime.trust.credentials import Credentials
-from gossipsync.runtime.version import own_version
+from gossipsync.runtime.version import VERSION
 
 __all__ = ["Engine"]
 
@@ -233,7 +233,10 @@ class Engine:
         def handle(addresses: tuple[str, ...]) -> None:
             self._driver.speak(lambda now: self.peer.handle_seeds(addresses, now))
 
-        await keep_seeds(self.settings.seeds, handle, self._observe)
+        def is_linked() -> bool:
+            return self.peer.state != "alone"
+
+        await SeedLookup(self.settings.seeds, handle, self._observe, is_linked).run()
 
     async def _flush(self) -> None:
         """Seal, commit, send and say goodbye, as far as the time allows."""
@@ -321,4 +324,4 @@ class Engine:
 
     def _hello(self) -> LocalHello:
         address = self.addresses[0] if self.addresses else None
-        return LocalHello(self.settings.name, self.peer.epoch, address, own_version())
+        return LocalHello(self.settings.name, self.peer.epoch, address, VERSION)

@@ -11,7 +11,7 @@ from gossipsync.core.ports import Store
 from gossipsync.runtime.settings import Settings
 from gossipsync.runtime.transport import Connection, Transport
 from gossipsync.runtime.trust.credentials import Credentials
-from gossipsync.runtime.version import own_version
+from gossipsync.runtime.version import VERSION
 
 __all__ = ["link_peer", "make_peer"]
 
@@ -52,7 +52,7 @@ def _config(settings: Settings, credentials: Credentials) -> PeerConfig:
     return PeerConfig(
         network=credentials.network_id,
         name=settings.name,
-        version=own_version(),
+        version=VERSION,
         seeds=settings.seeds,
         zone=settings.zone,
         gossip_interval_s=settings.gossip_interval,

@@ -62,7 +62,17 @@ def read_path(given: object) -> Path:
     """A path; `~` stands for the home folder."""
     if not isinstance(given, (str, os.PathLike)) or not str(given):
         raise UnreadableError("a path is needed")
-    return Path(given).expanduser()
+    return home_expanded(Path(given))
+
+
+def home_expanded(path: Path) -> Path:
+    """The path with `~` replaced by the home folder. Raises UnreadableError where this process has none."""
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise UnreadableError(
+            f"{str(path)!r} begins with ~, and this process has no home folder: set HOME, or write the whole path"
+        ) from error
 
 
 def read_address(given: object) -> str:

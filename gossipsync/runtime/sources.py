@@ -17,7 +17,7 @@ from pathlib import Path
 from attrs import evolve
 
 from gossipsync.errors import ConfigError
-from gossipsync.runtime.readers import UnreadableError
+from gossipsync.runtime.readers import UnreadableError, home_expanded
 from gossipsync.runtime.settings import BUCKET_READERS, PATHS, READERS, BucketSettings, Settings
 from gossipsync.runtime.trust._files import read_secret
 from gossipsync.runtime.trust.cluster_key import derive_secrets
@@ -44,22 +44,42 @@ def load_settings(
     """
     values: dict[str, object] = {}
     buckets: dict[str, BucketSettings] = {}
-    path = None if config is None else Path(config).expanduser().absolute()
+    path = None if config is None else _file_path(config)
     if path is not None:
         table = _read_file(path)
         buckets |= _read_buckets(table.pop("buckets", {}), str(path))
         values |= _read_values(table, str(path), path.parent)
     if env:
-        values |= _read_values(_environment(), "the environment", Path.cwd())
+        values |= _read_values(_environment(), "the environment", None)
     keywords = {name: value for name, value in (given or {}).items() if value is not None}
     buckets |= _read_buckets(keywords.pop("buckets", {}), "the keywords")
-    values |= _read_values(keywords, "the keywords", Path.cwd())
+    values |= _read_values(keywords, "the keywords", None)
     settings = Settings(**values, buckets=buckets, config=path)  # type: ignore[arg-type]
     settings.check(frozenset(values))
     return _with_key(settings)
 
 
-def _read_values(table: Mapping[str, object], where: str, folder: Path) -> dict[str, object]:
+def _file_path(config: str | os.PathLike[str]) -> Path:
+    try:
+        return _absolute(home_expanded(Path(config)), None)
+    except UnreadableError as error:
+        raise ConfigError(f"the settings file: {error}") from None
+
+
+def _absolute(path: Path, folder: Path | None) -> Path:
+    """A path as seen from a folder; None: the working folder, which is looked for only where a path needs it."""
+    if path.is_absolute():
+        return path
+    try:
+        return (Path.cwd() if folder is None else folder) / path
+    except OSError as error:
+        raise UnreadableError(
+            f"{str(path)!r} is relative, and the working folder of this process is gone ({error.strerror}): "
+            "write an absolute path, or start the process in a folder that exists"
+        ) from error
+
+
+def _read_values(table: Mapping[str, object], where: str, folder: Path | None) -> dict[str, object]:
     values: dict[str, object] = {}
     for name, given in table.items():
         reader = READERS.get(name)
@@ -67,10 +87,10 @@ def _read_values(table: Mapping[str, object], where: str, folder: Path) -> dict[
             raise ConfigError(_unknown(name, where, (*READERS, "buckets")))
         try:
             value = reader(given)
+            if name in PATHS and isinstance(value, Path):
+                value = _absolute(value, folder)
         except UnreadableError as error:
             raise ConfigError(f"{name} in {where}: {error}") from None
-        if name in PATHS and isinstance(value, Path):
-            value = folder / value
         values[name] = value
     return values
 

@@ -1,17 +1,11 @@
-"""This package's version, as other peers and `status` show it.
+"""This package's version, as other peers and `status` show it, and as the build reads it.
 
-Apart from the package's own `__init__`, which imports embedding, which imports this layer.
-
-Invariant: one version a process, from the metadata of what is installed.
+Written here and nowhere else, so that a copy without its metadata (vendored, frozen, zipped) still knows it. Apart from the package's own
+`__init__`, which imports embedding, which imports this layer.
 """
 
-from functools import cache
-from importlib.metadata import version
+from typing import Final
 
-__all__ = ["own_version"]
+__all__ = ["VERSION"]
 
-
-@cache
-def own_version() -> str:
-    """The version of the installed gossipsync."""
-    return version("gossipsync")
+VERSION: Final = "0.1.0"
