@@ -40,6 +40,10 @@ def status_screen(status: Mapping[str, object]) -> "RenderableType":
     warnings = status["warnings"]
     names = ", ".join(map(shown, warnings)) if isinstance(warnings, list) else ""
     parts.append(Text(f"warnings   {names or 'none'}", style="yellow" if names else ""))
+    parts += [
+        Text(f"refused    {shown(row['detail'])}", style="yellow")
+        for row in _rows(status.get("incompatible"))
+    ]
     if failure := status["store_failure"]:
         parts.append(Text(f"store      {shown(failure)}", style="red"))
     return Group(*parts)
@@ -84,6 +88,10 @@ def gossip_screen(info: Mapping[str, object]) -> "RenderableType":
             facts[group] = ", ".join(f"{name} {count}" for name, count in numbers.items())
     parts: list[RenderableType] = [
         Text(f"{name:<8}  {shown(fact)}") for name, fact in facts.items()
+    ]
+    parts += [
+        Text(f"{'refused':<8}  {shown(row['detail'])}", style="yellow")
+        for row in _rows(info.get("incompatible"))
     ]
     if members := _rows(info.get("members")):
         parts.append(member_table(members))

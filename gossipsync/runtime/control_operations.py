@@ -17,6 +17,7 @@ from gossipsync.core.model.hlc import hlc_ms
 from gossipsync.core.model.ids import peer_text
 from gossipsync.core.model.member_name import member_called
 from gossipsync.core.model.values import encode_value
+from gossipsync.core.wire.versions import OWN_PROTOCOLS
 from gossipsync.errors import LocalError, WaitTimeoutError
 from gossipsync.runtime.control_arguments import Arguments
 from gossipsync.runtime.control_dumps import load_pieces, load_rows, pieces, rows, settle, sums
@@ -49,7 +50,11 @@ async def _gossipinfo(engine: ServedEngine, arguments: Arguments, _: SendPart) -
     with engine.lock:
         now = engine.now()
         if wanted is None:
-            return _fields(engine.peer.gossip_info(now))
+            return {
+                **_fields(engine.peer.gossip_info(now)),
+                "protocols": [OWN_PROTOCOLS.lowest, OWN_PROTOCOLS.highest],
+                "incompatible": [_fields(attrs.asdict(row)) for row in engine.incompatible()],
+            }
         members = engine.peer.members(now)
         info = _fields(engine.peer.gossip_info(now))
     row = member_called(wanted, ((one.name, one.peer_id, one) for one in members))

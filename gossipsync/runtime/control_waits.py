@@ -13,6 +13,7 @@ from gossipsync.core import Now, Peer, PeerStatus, Token, Written
 from gossipsync.core.model.acks import Ack
 from gossipsync.errors import ClosedError
 from gossipsync.runtime.settings import Settings
+from gossipsync.runtime.strangers import StrangerStatus
 from gossipsync.runtime.transport import Transport
 from gossipsync.runtime.waiters import Waiter, Waiters
 
@@ -43,6 +44,10 @@ class ServedEngine(Protocol):
 
     def status(self) -> PeerStatus:
         """What state the peer is in."""
+        ...
+
+    def incompatible(self) -> tuple[StrangerStatus, ...]:
+        """Members of this network without a common protocol that were met of late."""
         ...
 
     def count_alive(self) -> int:

@@ -18,9 +18,10 @@ from attrs import evolve
 
 from gossipsync.core import Now, PeerStatus, Token, Written
 from gossipsync.core.model.acks import Ack
-from gossipsync.core.model.ids import LinkId
+from gossipsync.core.model.ids import LinkId, PeerId
+from gossipsync.core.model.reasons import WarningCode
 from gossipsync.core.ports import Store
-from gossipsync.core.wire.hello import LocalHello
+from gossipsync.core.wire.hello import LocalHello, Stranger
 from gossipsync.errors import BucketKindError, GossipsyncError
 from gossipsync.runtime.addresses import advertised
 from gossipsync.runtime.clock import Clock
@@ -38,6 +39,7 @@ from gossipsync.runtime.observe import (
 )
 from gossipsync.runtime.peering import link_peer, make_peer
 from gossipsync.runtime.settings import BucketSettings, Settings
+from gossipsync.runtime.strangers import Strangers, StrangerStatus
 from gossipsync.runtime.tcp import split_address
 from gossipsync.runtime.transport import Connection, Transport
 from gossipsync.runtime.trust.credentials import Credentials
@@ -64,7 +66,10 @@ class Engine:
         self.observer = Observer()
         self.addresses: tuple[str, ...] = ()
         """What others are told to dial; empty while nothing listens."""
-        self.transport = Transport(credentials, self._hello, self.observer.tally)
+        self.transport = Transport(
+            credentials, self._hello, self.observer.tally, self._handle_stranger
+        )
+        self._strangers = Strangers()
         self.peer = make_peer(settings, self.transport, store, clock.now())
         self.dialer = Dialer(self.transport, self._serve, self._handle_dial_failed)
         self._committer = Committer(
@@ -111,7 +116,15 @@ class Engine:
         for kind in EVENT_KINDS:
             del rejected[kind]
         rejected.update(status.rejected)
-        return evolve(status, rejected=dict(rejected))
+        incompatible = self.incompatible()
+        warnings = status.warnings
+        if incompatible:
+            warnings = (*warnings, WarningCode.INCOMPATIBLE)
+        return evolve(status, rejected=dict(rejected), warnings=warnings, incompatible=incompatible)
+
+    def incompatible(self) -> tuple[StrangerStatus, ...]:
+        """Members of this network without a common protocol that were met of late. Any thread."""
+        return self._strangers.shown(self.now().mono_s)
 
     def count_alive(self) -> int:
         """Members that are alive, self included. With the lock held."""
@@ -303,6 +316,7 @@ class Engine:
         self._links[link.id] = link
         reason = "internal"
         remote = link_peer(connection, dialled)
+        self._strangers.link_up(remote.peer)
         try:
             if self._driver.speak(lambda now: self.peer.handle_link_up(link.id, remote, now)):
                 reason = await link.run(connection.leftover)
@@ -312,6 +326,11 @@ class Engine:
             del self._links[link.id]
             self._driver.speak(lambda now: self.peer.handle_link_down(link.id, reason, now))
             self._has_moved.set()
+
+    def _handle_stranger(self, address: str, peer: PeerId, stranger: Stranger) -> None:
+        event = self._strangers.meet(address, peer, stranger, self.now().mono_s)
+        if event is not None:
+            self._observe(event)
 
     def _handle_dial_failed(self, address: str, reason: str) -> None:
         self._driver.speak(lambda now: self.peer.handle_dial_failed(address, reason, now))

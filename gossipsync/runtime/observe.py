@@ -19,6 +19,7 @@ from attrs import field, frozen
 
 from gossipsync.core.model import events
 from gossipsync.core.model.ids import peer_text
+from gossipsync.runtime.strangers import Incompatible
 
 __all__ = [
     "EVENT_KINDS",
@@ -95,6 +96,7 @@ _TABLE: Final[Mapping[type, tuple[str, str, int]]] = {
     events.Yielded: ("yielded", "peer", logging.WARNING),
     SeedUnresolved: ("seed-unresolved", "discovery", logging.WARNING),
     DialFailed: ("dial-failed", "discovery", logging.DEBUG),
+    Incompatible: ("incompatible", "link", logging.WARNING),
     BucketDiffers: ("bucket-differs", "bucket", logging.WARNING),
     ControlUnavailable: ("control-unavailable", "control", logging.WARNING),
 }

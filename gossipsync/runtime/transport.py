@@ -27,6 +27,7 @@ from gossipsync.core.wire.hello import (
     LocalHello,
     RemoteHello,
     Session,
+    Stranger,
 )
 from gossipsync.runtime.tcp import (
     HandshakeError,
@@ -62,6 +63,16 @@ HANDSHAKE_DEADLINE_S = 10.0  # TCP, TLS and hello together; a slow path needs on
 HALF_OPEN_LIMIT = 64  # each costs up to 20 KiB and 5 ms of CPU
 HALF_OPEN_PER_ADDRESS_LIMIT = 32  # a host may start many workers at once, and must not take all
 _CHUNK_BYTES = 16 * 1024  # a TLS record
+_REFUSAL_S = (
+    1.0  # for a REFUSE to leave and the other end to close; the handshake's deadline holds, too
+)
+
+HandleStranger = Callable[[str, PeerId, Stranger], None]
+"""Hears of a member without a common protocol: the address, its key as TLS has proven it, its hello."""
+
+
+def _ignore(_address: str, _peer: PeerId, _stranger: Stranger) -> None:
+    pass
 
 
 @frozen
@@ -101,16 +112,21 @@ class Listener:
 class Transport:
     """Dials and listens with one peer's credentials.
 
-    `hello` is asked at every handshake what to say of ourselves; `tally` counts failures by reason.
+    `hello` gives this peer's hello at every handshake; `tally` counts failures by reason.
     """
 
     def __init__(
-        self, credentials: Credentials, hello: Callable[[], LocalHello], tally: Counter[str]
+        self,
+        credentials: Credentials,
+        hello: Callable[[], LocalHello],
+        tally: Counter[str],
+        handle_stranger: HandleStranger = _ignore,
     ) -> None:
         self.credentials = credentials
         self.tally = tally
         self.verifier = X509Verifier(credentials.ca_certificate)
         self._hello = hello
+        self._handle_stranger = handle_stranger
         self._tls: TlsContexts = tls_contexts(
             credentials.ca_certificate, credentials.certificate, credentials.identity
         )
@@ -163,7 +179,7 @@ class Transport:
             stream, certificate = await secure(transport, self._tls, is_dialer=is_dialer)
             peer_id, capability = await self._read_member(stream, certificate, is_dialer=is_dialer)
             session = self._session(peer_id, certificate, is_dialer=is_dialer)
-            handshake = await self._greet(stream, session)
+            handshake = await self._greet(stream, session, remote_addr)
         except BaseException:
             await trio.aclose_forcefully(transport)
             raise
@@ -209,9 +225,10 @@ class Transport:
             nonce=secrets.token_bytes(NONCE_BYTES),
         )
 
-    async def _greet(self, stream: TlsStream, session: Session) -> Handshake:
+    async def _greet(self, stream: TlsStream, session: Session, remote_addr: str) -> Handshake:
+        local = self._hello()
         handshake = Handshake(
-            session, self._hello(), sign=self.credentials.identity.sign, verify=self.verifier.verify
+            session, local, sign=self.credentials.identity.sign, verify=self.verifier.verify
         )
         try:
             await stream.send_all(handshake.start())
@@ -221,6 +238,17 @@ class Transport:
                     raise HandshakeError(HandshakeReason.CLOSED, "hung up during the hello")
                 if reply := handshake.receive(bytes(data)):
                     await stream.send_all(reply)
+        except HelloError as error:
+            if error.reply:
+                await _refuse(stream, error.reply)
+            if error.stranger is None:
+                raise
+            # The port of an inbound connection is another each time: the address that others dial says more.
+            claimed = None if session.is_dialer else error.stranger.address
+            address = claimed or remote_addr
+            self._handle_stranger(address, session.remote_key, error.stranger)
+            words = local.protocols.mismatch(f"the peer at {address}", error.stranger.protocols)
+            raise HelloError(error.reason, words, stranger=error.stranger) from error
         except (trio.BrokenResourceError, trio.ClosedResourceError, SSLError) as error:
             # In TLS 1.3 the dialer learns only now that its certificate was refused.
             raise map_error(error) from error
@@ -243,3 +271,25 @@ class Transport:
             raise HandshakeError(HandshakeReason.ENROL_ONLY, message)
         await answer_enrolment(stream, self.credentials, certificate)
         raise HandshakeError(HandshakeReason.ENROLLED, "a new member was enrolled; no link is made")
+
+
+async def _refuse(stream: TlsStream, reply: bytes) -> None:
+    """Send a REFUSE, and read on until the other end has closed, or for a second.
+
+    A connection that is closed while something still arrives is reset, and a reset may overtake the REFUSE.
+    """
+    with trio.move_on_after(_REFUSAL_S):
+        try:
+            await stream.send_all(reply)
+            transport = stream.transport_stream
+            if isinstance(transport, trio.abc.HalfCloseableStream):
+                await transport.send_eof()
+            while await transport.receive_some(_CHUNK_BYTES):
+                pass
+        except (
+            trio.BrokenResourceError,
+            trio.ClosedResourceError,
+            trio.BusyResourceError,
+            SSLError,
+        ):
+            return  # gone already; the reason is known here in any case

@@ -64,6 +64,8 @@ class PeerStatus:
     has_seeds: bool
     store_failure: str | None
     """Why the store did not take the last commit, and what to do; None where it did."""
+    incompatible: tuple[object, ...] = ()
+    """Members that speak no protocol of ours and were met of late; the driver knows them, the core does not."""
 
 
 @frozen

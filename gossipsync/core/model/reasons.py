@@ -55,3 +55,4 @@ class WarningCode(StrEnum):
     STORE_FAILING = "store-failing"
     BUCKET_MISMATCH = "bucket-mismatch"
     OVERLOADED = "overloaded"
+    INCOMPATIBLE = "incompatible"

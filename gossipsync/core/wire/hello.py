@@ -1,17 +1,19 @@
-"""The signed hello: how two peers that share a TLS connection prove who they are.
+"""Signed hello: two peers that share a TLS connection agree on a protocol and prove who they are.
 
 TLS already proves that each end holds the key of a certificate of this network. The hello binds that
-to the mesh: both sign the network, both keys, both fresh nonces, both certificates and both HELLO
-frames, each in its own role. So a hello cannot be replayed, reflected, moved to another connection or
-network, nor changed to a lower version on the way.
+to the mesh: both sign the protocol, the network, both keys, both fresh nonces, both certificates and both
+HELLO frames, each in its own role. So a hello cannot be replayed, reflected, moved to another connection or
+network, nor changed to a lower protocol on the way.
 
 The dialogue, the same from both ends (payloads of frames, canonical CBOR)::
 
-    HELLO  [1, version, network id, peer key, nonce, {name, epoch, address, software}]
-    AUTH   [2, signature]
+    HELLO   [1, highest protocol, lowest protocol, network id, peer key, nonce,
+             {name, epoch, address, software}, {additions of later protocols}]
+    AUTH    [2, signature]
+    REFUSE  [3, code, highest protocol, lowest protocol]      in place of AUTH
 
-    signature = Ed25519(key, "gossipsync hello v1" ‖ u32 length ‖ CBOR [role of the signer,
-        network id, dialer key, listener key, dialer nonce, listener nonce,
+    signature = Ed25519(key, "gossipsync hello v2" ‖ u32 length ‖ CBOR [role of the signer,
+        protocol agreed on, network id, dialer key, listener key, dialer nonce, listener nonce,
         SHA-256 of the dialer's certificate, of the listener's,
         SHA-256 of the dialer's HELLO payload, of the listener's])
 
@@ -21,7 +23,7 @@ Invariant: `remote` is None until the other's AUTH has verified. After an error 
 from collections.abc import Callable
 from hashlib import sha256
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from gossipsync.core.model import strict
 from gossipsync.core.model.ids import NetworkId, PeerId
@@ -31,10 +33,13 @@ from gossipsync.core.wire.hello_codec import (
     MAX_NAME_BYTES,
     NONCE_BYTES,
     PROTOCOL_VERSION,
+    Greeting,
     HelloError,
     HelloReason,
     LocalHello,
     RemoteHello,
+    Stranger,
+    check_refusal,
     decode_auth,
     decode_hello,
     encode_auth,
@@ -54,13 +59,12 @@ __all__ = [
     "LocalHello",
     "RemoteHello",
     "Session",
+    "Stranger",
 ]
 
-HELLO_LIMIT_BYTES = (
-    4096  # four times what the longest names allow; nobody has been authenticated yet
-)
+HELLO_LIMIT_BYTES = 4096  # four times the longest names; the remote is not authenticated yet
 
-_DOMAIN = b"gossipsync hello v1"
+_DOMAIN = b"gossipsync hello v2"
 
 
 @frozen
@@ -102,6 +106,8 @@ class Handshake:
         self._verify = verify
         self._reader = FrameReader(HELLO_LIMIT_BYTES)
         self._epoch = hello.epoch
+        self._protocols = hello.protocols
+        self._protocol = hello.protocols.highest
         self._own_payload = encode_hello(session.network_id, session.key, session.nonce, hello)
         self._remote_payload: bytes | None = None
         self._claimed: RemoteHello | None = None
@@ -113,7 +119,10 @@ class Handshake:
         return frame(self._own_payload)
 
     def receive(self, data: bytes) -> bytes:
-        """Take what arrived; return what to send. Raises HelloError, after which all else is refused."""
+        """Take received bytes; return the bytes to send. Raises HelloError, after which all else is refused.
+
+        An error's `reply` is the frame that tells the other end why; send it before closing.
+        """
         if self.remote is not None:
             self.leftover += data
             return b""
@@ -144,31 +153,42 @@ class Handshake:
         return reply
 
     def _handle_hello(self, payload: bytes) -> None:
-        version, network_id, key, nonce, said = decode_hello(payload)
-        session = self._session
-        if version != PROTOCOL_VERSION:
-            raise HelloError(HelloReason.VERSION, f"protocol {version}; this is {PROTOCOL_VERSION}")
-        if network_id != session.network_id:
+        try:
+            check_refusal(payload, self._protocols)
+            greeting = decode_hello(payload, self._protocols)
+        except HelloError as error:
+            error.reply = frame(error.reply) if error.reply else b""
+            raise
+        self._check_greeting(greeting)
+        self._remote_payload = payload
+        self._remote_nonce = greeting.nonce
+        protocol = self._protocols.agreed(greeting.protocols)
+        assert protocol is not None
+        self._protocol = protocol
+        claimed = read_said(PeerId(greeting.key), greeting.said)
+        self._claimed = evolve(claimed, protocol=protocol)
+
+    def _check_greeting(self, greeting: Greeting) -> None:
+        session, key, nonce = self._session, greeting.key, greeting.nonce
+        if greeting.network_id != session.network_id:
             raise HelloError(HelloReason.NETWORK, "a peer of another network")
         if key == session.key or nonce == session.nonce:
             is_proven = key == session.remote_key and nonce != session.nonce
-            if is_proven and read_said(PeerId(key), said).epoch != self._epoch:
+            if is_proven and read_said(PeerId(key), greeting.said).epoch != self._epoch:
                 raise HelloError(HelloReason.CLONE, "another process that has this peer's key")
             raise HelloError(HelloReason.SELF, "this is ourselves, or our own hello sent back")
         if key != session.remote_key:
             raise HelloError(HelloReason.KEY, "not the key in the certificate")
-        self._remote_payload = payload
-        self._remote_nonce = nonce
-        self._claimed = read_said(PeerId(key), said)
 
     def _handle_auth(self, payload: bytes, claimed: RemoteHello) -> RemoteHello:
+        check_refusal(payload, self._protocols)
         signature = decode_auth(payload)
         if not self._verify(claimed.peer_id, signature, self._transcript(is_own=False)):
             raise HelloError(HelloReason.SIGNATURE, "the signature over the hello does not verify")
         return claimed
 
     def _transcript(self, *, is_own: bool) -> bytes:
-        """What the dialer or the listener signs: own or theirs, in the order dialer, listener."""
+        """The bytes that the dialer or the listener signs: own or theirs, in the order dialer, listener."""
         session = self._session
         assert self._remote_payload is not None
         own = (session.key, session.nonce, session.certificate_sha256, self._own_payload)
@@ -183,6 +203,7 @@ class Handshake:
         body = strict.encode(
             [
                 role,
+                self._protocol,
                 session.network_id,
                 *(dialer[0], listener[0]),
                 *(dialer[1], listener[1]),

@@ -11,7 +11,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from gossipsync.core.model import strict
 from gossipsync.core.model.ids import Epoch, NetworkId, PeerId
 from gossipsync.core.wire.framing import frame
-from gossipsync.core.wire.hello import Handshake, HelloError, HelloReason, LocalHello, Session
+from gossipsync.core.wire.hello import (
+    Handshake,
+    HelloError,
+    HelloReason,
+    LocalHello,
+    Session,
+    Stranger,
+)
+from gossipsync.core.wire.hello_codec import encode_refusal
+from gossipsync.core.wire.versions import Protocols
 
 NETWORK = NetworkId(b"n" * 32)
 DIALER_KEY = Ed25519PrivateKey.from_private_bytes(b"d" * 32)
@@ -21,12 +30,6 @@ LISTENER = PeerId(LISTENER_KEY.public_key().public_bytes_raw())
 CERTIFICATES = {DIALER: sha256(b"dialer's").digest(), LISTENER: sha256(b"listener's").digest()}
 DIALER_SAYS = LocalHello("ada", Epoch(7), "10.0.0.1:7946", "0.1.0")
 LISTENER_SAYS = LocalHello("bea", Epoch(9), None, "0.1.0")
-GOLDEN = [
-    "095f897ec05a1c52",
-    "f4ea97ef8e71459f",
-    "e04bf9e1b9e713c7",
-    "8a8367f910239ac2",
-]  # both HELLO frames, both AUTH frames, on 2026-11-21
 
 
 def verify(key: bytes, signature: bytes, message: bytes) -> bool:
@@ -65,9 +68,9 @@ def refusal(end: Handshake, data: bytes) -> HelloReason:
 
 
 def hello_frame(*changes: tuple[int, object]) -> bytes:
-    """The dialer's HELLO with some of its six members changed."""
+    """The dialer's HELLO with some of its eight members changed."""
     said = {"name": "ada", "epoch": 7, "address": None, "software": "0.1.0"}
-    message: list[object] = [1, 1, NETWORK, DIALER, b"1" * 32, said]
+    message: list[object] = [1, 2, 2, NETWORK, DIALER, b"1" * 32, said, {}]
     for place, value in changes:
         message[place] = value
     return frame(strict.encode(message))
@@ -75,7 +78,7 @@ def hello_frame(*changes: tuple[int, object]) -> bytes:
 
 def saying(**changes: object) -> bytes:
     said = {"name": "ada", "epoch": 7, "address": None, "software": "0.1.0"} | changes
-    return hello_frame((5, said))
+    return hello_frame((6, said))
 
 
 def test_both_ends_come_up_only_after_the_others_auth() -> None:
@@ -165,19 +168,35 @@ def test_two_dialers_do_not_take_each_other_for_listeners() -> None:
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (hello_frame((1, 0)), HelloReason.VERSION),
-        (hello_frame((1, 2)), HelloReason.VERSION),
-        (frame(strict.encode([1, 2, "anything later"])), HelloReason.VERSION),
-        (hello_frame((2, b"x" * 32)), HelloReason.NETWORK),
-        (hello_frame((3, LISTENER)), HelloReason.SELF),
-        (hello_frame((3, PeerId(b"\x05" * 32))), HelloReason.KEY),
-        (hello_frame((3, b"\x01" + bytes(31))), HelloReason.KEY),
-        (hello_frame((3, b"short")), HelloReason.KEY),
-        (hello_frame((4, b"short")), HelloReason.GARBAGE),
+        (hello_frame((1, 3), (2, 3)), HelloReason.VERSION),
+        (hello_frame((1, 0), (2, 0)), HelloReason.VERSION),
+        (hello_frame((1, 1), (2, 1)), HelloReason.VERSION),
+        (frame(strict.encode([1, 3, "anything later"])), HelloReason.VERSION),
+        (frame(strict.encode([1, 2, "no hello of 2"])), HelloReason.GARBAGE),
+        (frame(strict.encode([1])), HelloReason.GARBAGE),
+        (hello_frame((1, 2**16)), HelloReason.GARBAGE),
+        (hello_frame((1, 1 << 62)), HelloReason.GARBAGE),
+        (hello_frame((1, -1)), HelloReason.GARBAGE),
+        (hello_frame((2, 3)), HelloReason.GARBAGE),
+        (hello_frame((2, -1)), HelloReason.GARBAGE),
+        (hello_frame((2, None)), HelloReason.GARBAGE),
+        (hello_frame((2, True)), HelloReason.GARBAGE),
+        (hello_frame((3, b"x" * 32)), HelloReason.NETWORK),
+        (hello_frame((4, LISTENER)), HelloReason.SELF),
+        (hello_frame((4, PeerId(b"\x05" * 32))), HelloReason.KEY),
+        (hello_frame((4, b"\x01" + bytes(31))), HelloReason.KEY),
+        (hello_frame((4, b"short")), HelloReason.KEY),
+        (hello_frame((4, "text")), HelloReason.GARBAGE),
+        (hello_frame((5, b"short")), HelloReason.GARBAGE),
         (hello_frame((0, 2)), HelloReason.GARBAGE),
         (hello_frame((0, True)), HelloReason.GARBAGE),
         (hello_frame((1, True)), HelloReason.GARBAGE),
-        (hello_frame((5, {})), HelloReason.GARBAGE),
+        (hello_frame((6, {})), HelloReason.GARBAGE),
+        (hello_frame((7, [])), HelloReason.GARBAGE),
+        (hello_frame((7, {b"bytes": 1})), HelloReason.GARBAGE),
+        (hello_frame((7, {str(n): n for n in range(33)})), HelloReason.GARBAGE),
+        (hello_frame((7, {"deep": [[[[[1]]]]]})), HelloReason.GARBAGE),
+        (hello_frame((7, {"long": bytes(5000)})), HelloReason.OVERSIZE),
         (saying(extra=1), HelloReason.GARBAGE),
         (saying(name=""), HelloReason.GARBAGE),
         (saying(name="x" * 129), HelloReason.GARBAGE),
@@ -223,10 +242,147 @@ def test_errors_survive_pickling() -> None:
     assert (error.reason, str(error)) == (HelloReason.KEY, "key: why")
 
 
-def test_the_bytes_are_those_of_version_1() -> None:
-    """Golden: Ed25519 is deterministic. Another implementation must send these very bytes."""
-    a, b = dialer(), listener()
-    a_auth, b_auth = a.receive(b.start()), b.receive(a.start())
-    digests = [sha256(data).hexdigest()[:16] for data in (a.start(), b.start(), a_auth, b_auth)]
-    assert a.start()[:8].hex() == "0000009f86010158"
-    assert digests == GOLDEN
+# ---------------------------------------------------------------- versions
+
+
+def speaking(lowest: int, highest: int, hello: LocalHello = DIALER_SAYS) -> LocalHello:
+    return evolve(hello, protocols=Protocols(lowest, highest))
+
+
+def pair(of_dialer: tuple[int, int], of_listener: tuple[int, int]) -> tuple[Handshake, Handshake]:
+    return (
+        dialer(hello=speaking(*of_dialer)),
+        listener(hello=speaking(*of_listener, LISTENER_SAYS)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "agreed"),
+    [
+        ((2, 2), (2, 2), 2),
+        ((2, 2), (2, 5), 2),
+        ((2, 3), (1, 9), 3),
+        ((3, 7), (4, 5), 5),
+        ((4, 4), (2, 4), 4),
+    ],
+)
+def test_the_greatest_common_protocol_is_agreed_on(
+    one: tuple[int, int], other: tuple[int, int], agreed: int
+) -> None:
+    for a, b in (pair(one, other), pair(other, one)):
+        a_auth, b_auth = a.receive(b.start()), b.receive(a.start())
+        a.receive(b_auth)
+        b.receive(a_auth)
+        assert a.remote is not None
+        assert b.remote is not None
+        assert (a.remote.protocol, b.remote.protocol) == (agreed, agreed)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "words"),
+    [
+        ((1, 1), "speaks protocol 1, this build speaks 2: upgrade it"),
+        ((3, 3), "speaks protocol 3, this build speaks 2: upgrade this one"),
+        ((4, 9), "speaks protocols 4 to 9, this build speaks 2: upgrade this one"),
+    ],
+)
+def test_without_a_common_protocol_both_ends_say_so(theirs: tuple[int, int], words: str) -> None:
+    a, b = pair((2, 2), theirs)
+    with pytest.raises(HelloError, match=words) as caught:
+        a.receive(b.start())
+    assert caught.value.reason is HelloReason.VERSION
+    assert caught.value.stranger == Stranger(Protocols(*theirs), "bea", None, "0.1.0")
+    # The other end has the REFUSE, whether or not it has read the HELLO.
+    with pytest.raises(HelloError, match="this build speaks") as told:
+        b.receive(caught.value.reply)
+    assert told.value.reason is HelloReason.VERSION
+    assert told.value.stranger == Stranger(Protocols(2, 2))
+    assert told.value.reply == b""
+
+
+def test_a_refusal_may_come_in_place_of_the_auth() -> None:
+    a = dialer()
+    a.receive(listener().start())
+    assert refusal(a, frame(encode_refusal(Protocols(3, 4)))) is HelloReason.VERSION
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        ([3, "version", 4, 3, "a later part", {}], HelloReason.VERSION),
+        ([3, "busy", 2, 2], HelloReason.TURNED_AWAY),
+        ([3, "x" * 33, 2, 2], HelloReason.GARBAGE),
+        ([3, "\x1b[2J", 2, 2], HelloReason.GARBAGE),
+        ([3, "version", 1, 2], HelloReason.GARBAGE),
+        ([3, "version", True, 1], HelloReason.GARBAGE),
+        ([3, "version"], HelloReason.GARBAGE),
+        ([3], HelloReason.GARBAGE),
+    ],
+)
+def test_refusals_are_read_within_bounds(message: list[object], reason: HelloReason) -> None:
+    assert refusal(dialer(), frame(strict.encode(message))) is reason
+    a = dialer()
+    a.receive(listener().start())
+    assert refusal(a, frame(strict.encode(message))) is reason
+
+
+def former_hello(name: str = "old", address: str | None = "10.0.0.9:7946") -> bytes:
+    """The HELLO of a build of protocol 1."""
+    said = {"name": name, "epoch": 7, "address": address, "software": "0.1.0"}
+    return frame(strict.encode([1, 1, NETWORK, LISTENER, b"2" * 32, said]))
+
+
+def test_a_build_of_protocol_1_is_named_and_told() -> None:
+    with pytest.raises(
+        HelloError, match="speaks protocol 1, this build speaks 2: upgrade it"
+    ) as caught:
+        dialer().receive(former_hello())
+    assert caught.value.reason is HelloReason.VERSION
+    assert caught.value.stranger == Stranger(Protocols(1, 1), "old", "10.0.0.9:7946", "0.1.0")
+    assert caught.value.reply[4:] == encode_refusal(Protocols(2, 2))
+
+
+def test_texts_out_of_bounds_in_a_former_hello_are_not_taken_over() -> None:
+    with pytest.raises(HelloError) as caught:
+        dialer().receive(former_hello(address="\x1b[2J:1"))
+    assert caught.value.stranger == Stranger(Protocols(1, 1))
+
+
+def test_additions_of_later_protocols_are_ignored() -> None:
+    b = listener()
+    later = {"compression": ["zstd", {"level": 3}], "flags": 7}
+    assert b.receive(hello_frame((1, 5), (7, later)))
+
+
+def test_a_downgrade_on_the_way_is_noticed() -> None:
+    """Attack 27: both ends speak 2 and 3, and the HELLO that says so is changed to 2 alone."""
+    for changes in ({"highest": 2}, {"lowest": 1}, {"lowest": 1, "highest": 2}):
+        a, b = pair((2, 3), (2, 3))
+        original = strict.decode(a.start()[4:], 5)
+        assert isinstance(original, tuple)
+        message = list(original)
+        message[1] = changes.get("highest", message[1])
+        message[2] = changes.get("lowest", message[2])
+        b.receive(frame(strict.encode(message)))
+        a_auth = a.receive(b.start())
+        assert refusal(b, a_auth) is HelloReason.SIGNATURE, changes
+
+
+def test_a_downgrade_of_both_hellos_is_noticed_at_both_ends() -> None:
+    a, b = pair((2, 3), (2, 3))
+    lowered = []
+    for end in (a, b):
+        message = strict.decode(end.start()[4:], 5)
+        assert isinstance(message, tuple)
+        lowered.append(frame(strict.encode([1, 2, *message[2:]])))
+    a_auth, b_auth = a.receive(lowered[1]), b.receive(lowered[0])
+    assert refusal(a, b_auth) is HelloReason.SIGNATURE
+    assert refusal(b, a_auth) is HelloReason.SIGNATURE
+
+
+def test_a_hello_of_another_protocol_sent_back_is_refused() -> None:
+    """Attack 27: a reflection whose number was changed on the way."""
+    a = dialer(hello=speaking(2, 3))
+    message = strict.decode(a.start()[4:], 5)
+    assert isinstance(message, tuple)
+    assert refusal(a, frame(strict.encode([1, 2, *message[2:]]))) is HelloReason.SELF
