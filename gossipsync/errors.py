@@ -18,10 +18,12 @@ __all__ = [
     "CursorError",
     "EndedKeyError",
     "GossipsyncError",
+    "HandOverError",
     "InternalError",
     "KeyTooLongError",
     "LocalError",
     "NotPermittedError",
+    "NotReadyError",
     "OverloadedError",
     "RemoteError",
     "StoreCorruptError",
@@ -173,6 +175,16 @@ class OverloadedError(LocalError):
     code: ClassVar[str] = "overloaded"
 
 
+class NotReadyError(LocalError):
+    """The bucket was opened with `unready="raise"`, and this peer has not yet received the mesh's data.
+
+    Fault: time: the process has just started, or no seed answers. State: nothing was read or written. Next: try again in a moment
+    (``wait_synced`` waits), or answer "try again" to whoever asked; see ``gossipsync status`` if it lasts.
+    """
+
+    code: ClassVar[str] = "not-ready"
+
+
 # ---------------------------------------------------------------- time
 
 
@@ -210,6 +222,29 @@ class AckTimeoutError(WaitTimeoutError):
 
 def _rebuild_ack_timeout(message: str, acked_by: tuple[str, ...], needed: int) -> AckTimeoutError:
     return AckTimeoutError(message, acked_by=acked_by, needed=needed)
+
+
+class HandOverError(GossipsyncError):
+    """The peer has left, and no other member confirmed its last writes in time.
+
+    Fault: no member that is known: no seed or member could be reached, or none stored the writes within two seconds. State: the peer is
+    closed and no member any more; `writes` says how many writes no other member is known to have. Next: write them again from
+    another process; in short jobs wait for them with ``ack=1`` before leaving.
+    """
+
+    code: ClassVar[str] = "hand-over"
+
+    def __init__(self, message: str, *, writes: int = 0) -> None:
+        super().__init__(message)
+        self.writes = writes
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Keep the keyword argument when the exception crosses a process border."""
+        return (_rebuild_hand_over, (str(self), self.writes))
+
+
+def _rebuild_hand_over(message: str, writes: int) -> HandOverError:
+    return HandOverError(message, writes=writes)
 
 
 # ---------------------------------------------------------------- others

@@ -9,7 +9,13 @@ from gossipsync.embed._async_bucket import AsyncBucket
 from gossipsync.embed._binding import Binding
 from gossipsync.embed._durations import check_timeout
 from gossipsync.embed._events import AsyncEvents
-from gossipsync.embed._mesh_base import CONNECT_S, MeshBase, check_outcome, too_late
+from gossipsync.embed._mesh_base import (
+    CONNECT_S,
+    MeshBase,
+    check_handed_over,
+    check_outcome,
+    too_late,
+)
 from gossipsync.embed._waiting import wait_async
 
 __all__ = ["AsyncMesh"]
@@ -26,14 +32,17 @@ class AsyncMesh(MeshBase[AsyncBucket]):
         if self._life.running is None:
             await self._life.start_async()
 
-    async def close(self) -> None:
-        """Flush and end, within two seconds; this peer stays a member, `away`. Idempotent."""
-        await self._life.close_async()
+    async def close(self) -> int:
+        """Hand over the last writes and end, within two seconds; this peer stays a member, `away`. Idempotent.
+
+        Returns the number of writes that are lost, as `Mesh.close`.
+        """
+        return await self._life.close_async()
 
     async def leave(self) -> None:
-        """Give up membership, and close."""
+        """Hand over the last writes, give up membership, and close. Raises HandOverError if no other member confirmed all writes."""
         self._life.engine()
-        await self._life.close_async(leave=True)
+        check_handed_over(await self._life.close_async(leave=True))
 
     async def connect(self, address: str) -> None:
         """Dial "host:port" and return when a member there is linked. Raises ConfigError, TransportError."""

@@ -16,6 +16,7 @@ from threading import RLock
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
+from gossipsync.embed._exits import close_at_child_exit, tell_loss
 from gossipsync.embed._sigterm import close_at_sigterm
 from gossipsync.embed._waiting import ThreadParker, async_parker
 from gossipsync.errors import ClosedError, ConfigError, StoreLockedError
@@ -62,6 +63,8 @@ class Life:
         self._thread: EngineThread | None = None
         self._engine: Engine | None = None
         self._is_closed = False
+        self._is_told = False
+        """Whether stderr was told of lost writes."""
         self._failure: BaseException | None = None
         self._fork: str | None = None
         """What a forked child is told of a folder that is in use."""
@@ -109,6 +112,7 @@ class Life:
         if self._is_closed:
             raise ClosedError("this mesh has been closed; open another")
         close_at_sigterm(_close_all)
+        close_at_child_exit(_close_all)
         thread = EngineThread(lambda: build_engine(self.settings, self.clock))
         thread.when_started(on_started)
         thread.start()
@@ -154,19 +158,39 @@ class Life:
             self._engine = None
             self._unbind()
 
-    def close(self, *, leave: bool = False) -> None:
-        """Flush and end, within two seconds; with `leave`, give up membership first."""
+    def close(self, *, leave: bool = False) -> int:
+        """Hand over and end, within two seconds; with `leave`, give up membership first. Returns the number of lost writes."""
         thread = self.request_close(leave=leave)
-        if thread is not None and not thread.join(self._close_s):
+        if thread is None:
+            return 0
+        if not thread.join(self._close_s):
             _log.error("the engine did not end in time; it is left behind")
+        return self._lost_writes(thread)
 
-    async def close_async(self, *, leave: bool = False) -> None:
-        """`close` without blocking the event loop. Cancelled, it goes on in the background."""
+    async def close_async(self, *, leave: bool = False) -> int:
+        """`close` without blocking the event loop. Cancelled, it goes on in the background, and exit waits for it."""
         thread = self.request_close(leave=leave)
-        if thread is not None:
-            parker = async_parker()
-            thread.when_ended(parker.wake)
-            await parker.park(self._close_s)
+        if thread is None:
+            return 0
+        parker = async_parker()
+        thread.when_ended(parker.wake)
+        await parker.park(self._close_s)
+        return self._lost_writes(thread)
+
+    def _lost_writes(self, thread: "EngineThread") -> int:
+        """Writes that ended with the engine; told on stderr, once, where no log shows it."""
+        count = 0 if thread.engine is None else thread.engine.lost_writes
+        if count and not self._is_told:
+            from gossipsync.runtime.observe import LOST_ADVICE
+
+            self._is_told = True
+            tell_loss(count, self.settings.name, LOST_ADVICE)
+        return count
+
+    @property
+    def is_up(self) -> bool:
+        """Whether there is an engine that has not ended, closing or not."""
+        return self._thread is not None and self._thread.is_alive
 
     def request_close(self, *, leave: bool = False) -> "EngineThread | None":
         """Begin to end; the thread to wait for, if there is one. Idempotent."""
@@ -186,6 +210,7 @@ class Life:
             self._engine.disown()
         self._fork = (self._fork or _OF_SIBLINGS) if self._engine is None else _OF_PARENT
         self._thread = self._engine = self._failure = None
+        self._is_told = False
         self._unbind()
 
 
@@ -203,8 +228,8 @@ def _forget_parent() -> None:
 
 
 def _close_all() -> None:
-    """At the interpreter's end: all at once, so that they share the two seconds."""
-    lives = [life for life in list(_lives) if life.running is not None]
+    """At the process's end: all at once, so that they share the two seconds; also those that are closing already."""
+    lives = [life for life in list(_lives) if life.is_up]
     for life in lives:
         life.request_close()
     for life in lives:

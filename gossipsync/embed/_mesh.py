@@ -10,7 +10,13 @@ from gossipsync.embed._binding import Binding
 from gossipsync.embed._bucket import Bucket
 from gossipsync.embed._durations import check_timeout
 from gossipsync.embed._events import Events
-from gossipsync.embed._mesh_base import CONNECT_S, MeshBase, check_outcome, too_late
+from gossipsync.embed._mesh_base import (
+    CONNECT_S,
+    MeshBase,
+    check_handed_over,
+    check_outcome,
+    too_late,
+)
 from gossipsync.embed._waiting import wait
 
 __all__ = ["Mesh"]
@@ -42,17 +48,20 @@ class Mesh(MeshBase[Bucket]):
         """Start now, rather than at first use."""
         self._life.engine()
 
-    def close(self) -> None:
-        """Flush and end, within two seconds; this peer stays a member, `away`. Idempotent.
+    def close(self) -> int:
+        """Hand over the last writes and end, within two seconds; this peer stays a member, `away`. Idempotent.
+
+        Returns the number of writes that are lost: no other member confirmed them in time, and no `data_dir` keeps them. 0 in good
+        order, and for a peer that is alone without seeds. Lost writes are logged as an error.
 
         Runs at the interpreter's exit too, and at SIGTERM where the program does not handle that itself.
         """
-        self._life.close()
+        return self._life.close()
 
     def leave(self) -> None:
-        """Give up membership, and close."""
+        """Hand over the last writes, give up membership, and close. Raises HandOverError if no other member confirmed all writes."""
         self._life.engine()
-        self._life.close(leave=True)
+        check_handed_over(self._life.close(leave=True))
 
     def connect(self, address: str) -> None:
         """Dial "host:port" and return when a member there is linked. Raises ConfigError, TransportError."""

@@ -14,7 +14,13 @@ from gossipsync.embed._bucket_base import BucketBase
 from gossipsync.embed._durations import Ttl
 from gossipsync.embed._life import Life
 from gossipsync.embed._values import Member, Status
-from gossipsync.errors import BucketKindError, ConfigError, TransportError, WaitTimeoutError
+from gossipsync.errors import (
+    BucketKindError,
+    ConfigError,
+    HandOverError,
+    TransportError,
+    WaitTimeoutError,
+)
 
 if TYPE_CHECKING:
     from gossipsync.runtime.clock import Clock
@@ -22,7 +28,14 @@ if TYPE_CHECKING:
     from gossipsync.runtime.engine import Engine
     from gossipsync.runtime.settings import BucketSettings, Settings
 
-__all__ = ["CONNECT_S", "MeshBase", "Question", "check_outcome", "too_late"]
+__all__ = [
+    "CONNECT_S",
+    "MeshBase",
+    "Question",
+    "check_handed_over",
+    "check_outcome",
+    "too_late",
+]
 
 CONNECT_S = 15.0
 """How long `connect` waits: longer than a handshake may take."""
@@ -200,6 +213,15 @@ class MeshBase(Generic[B]):
 def too_late(what: str, timeout: float | None) -> WaitTimeoutError:
     """The error of a wait that has expired."""
     return WaitTimeoutError(f"{what} within {timeout:g} s")
+
+
+def check_handed_over(count: int) -> None:
+    """Raise HandOverError if writes ended with the peer."""
+    if count:
+        raise HandOverError(
+            f"this peer has left, and no other member confirmed its last writes ({count}) in time: write them again elsewhere",
+            writes=count,
+        )
 
 
 def check_outcome(address: str, outcome: str | None) -> None:

@@ -26,16 +26,20 @@ from gossipsync.errors import BucketKindError, GossipsyncError
 from gossipsync.runtime.addresses import advertised
 from gossipsync.runtime.clock import Clock
 from gossipsync.runtime.commits import Committer
+from gossipsync.runtime.control_waits import until
 from gossipsync.runtime.dials import Dialer, Expectation
 from gossipsync.runtime.discovery import SeedLookup
 from gossipsync.runtime.driver import Driver
 from gossipsync.runtime.links import Link
 from gossipsync.runtime.observe import (
     EVENT_KINDS,
+    LOST_ADVICE,
     BucketDiffers,
     ControlUnavailable,
     DialFailed,
     Observer,
+    WritesKept,
+    WritesLost,
 )
 from gossipsync.runtime.peering import link_peer, make_peer
 from gossipsync.runtime.settings import BucketSettings, Settings
@@ -47,7 +51,10 @@ from gossipsync.runtime.version import VERSION
 
 __all__ = ["Engine"]
 
-_FLUSH_S: Final = 1.5  # of the two seconds that a close may take; the rest is for ending threads
+_HAND_OVER_S: Final = 1.4
+"""How long a closing peer tries to get its last writes to another member, in seconds."""
+_FLUSH_S: Final = 1.8
+"""How long closing may take in all, in seconds: of the two that are promised the rest is for ending threads."""
 _AFTER_BUG_S: Final = 1.0
 
 
@@ -66,6 +73,8 @@ class Engine:
         self.observer = Observer()
         self.addresses: tuple[str, ...] = ()
         """What others are told to dial; empty while nothing listens."""
+        self.lost_writes = 0
+        """After `run`: writes that ended with this peer, because no other member confirmed them and no store keeps them."""
         self.transport = Transport(
             credentials, self._hello, self.observer.tally, self._handle_stranger
         )
@@ -86,6 +95,7 @@ class Engine:
         self._links: dict[LinkId, Link] = {}
         self._link_ids = count(1)
         self._nursery: trio.Nursery | None = None
+        self._is_durable = settings.store_kind != "memory"
         self._is_leaving = False
         self._is_flushed = False
         self._is_closing = trio.Event()
@@ -192,6 +202,7 @@ class Engine:
                 task_status.started()
                 await self._is_closing.wait()
                 await self._flush()
+                self._report_unheld()
                 nursery.cancel_scope.cancel()
         finally:
             with self.lock:
@@ -252,8 +263,9 @@ class Engine:
         await SeedLookup(self.settings.seeds, handle, self._observe, is_linked).run()
 
     async def _flush(self) -> None:
-        """Seal, commit, send and say goodbye, as far as the time allows."""
+        """Seal, commit, hand over and say goodbye, as far as the time allows."""
         with trio.move_on_after(_FLUSH_S):
+            await self._hand_over()
             self._driver.speak(self.peer.leave if self._is_leaving else self.peer.close)
             await self._commit_all()
             for link in self._links.values():
@@ -262,6 +274,29 @@ class Engine:
                 await self._next_move()
             await self._commit_all()
             self._is_flushed = True
+
+    async def _hand_over(self) -> None:
+        """Wait until another member has stored all that was written here, if one can be reached in time."""
+        is_durable = self._is_durable
+        self._driver.speak(lambda now: self.peer.hand_over(now, is_durable=is_durable))
+        self._count_lost()
+        await until(self, self.peer.is_handed_over, _HAND_OVER_S)
+
+    def _report_unheld(self) -> None:
+        """Tell of writes that no other member has: lost with this peer, or kept in its store until the next start."""
+        self._count_lost()
+        with self.lock:
+            unheld = self.peer.unheld_writes()
+        if self.lost_writes:
+            self.observer.observe(WritesLost(self.lost_writes, LOST_ADVICE))
+        elif unheld and self._is_durable:
+            self.observer.observe(WritesKept(unheld))
+
+    def _count_lost(self) -> None:
+        """A peer that leaves for good does not come back with the writes in its store."""
+        is_durable = self._is_durable and not self._is_leaving
+        with self.lock:
+            self.lost_writes = self.peer.lost_writes(is_durable=is_durable)
 
     async def _commit_all(self) -> None:
         while self._committer.is_busy or not self._driver.is_idle():

@@ -48,6 +48,11 @@ class EngineThread:
         """Have `call` made when the engine has ended: in its thread, or here if it is past."""
         self._ended.then(call)
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread has been started and has not ended."""
+        return self._thread.is_alive()
+
     def join(self, timeout_s: float) -> bool:
         """Wait for the thread's end; False if it has not ended in time."""
         self._thread.join(timeout_s)

@@ -23,6 +23,7 @@ from gossipsync.runtime.strangers import Incompatible
 
 __all__ = [
     "EVENT_KINDS",
+    "LOST_ADVICE",
     "BucketDiffers",
     "ControlUnavailable",
     "DialFailed",
@@ -30,9 +31,15 @@ __all__ = [
     "Observer",
     "SeedUnresolved",
     "Subscription",
+    "WritesKept",
+    "WritesLost",
     "escape",
 ]
 
+LOST_ADVICE: Final = (
+    "no other member confirmed them before this peer ended: check that a seed answers, wait with ack=1, "
+    "or give this peer a data_dir"
+)
 _SUBSCRIPTION_EVENTS: Final = 1024  # some seconds of a busy mesh; who lags further is told how much
 
 
@@ -68,6 +75,21 @@ class BucketDiffers:
 
 
 @frozen
+class WritesLost:
+    """This peer ended with writes that no other member has confirmed and no store keeps."""
+
+    count: int
+    detail: str
+
+
+@frozen
+class WritesKept:
+    """This peer ended with writes that no other member has confirmed; its store keeps them for the next start."""
+
+    count: int
+
+
+@frozen
 class MeshEvent:
     """One thing that happened. `kind` is its stable name, `at` an aware datetime, `fields` plain values.
 
@@ -99,6 +121,8 @@ _TABLE: Final[Mapping[type, tuple[str, str, int]]] = {
     Incompatible: ("incompatible", "link", logging.WARNING),
     BucketDiffers: ("bucket-differs", "bucket", logging.WARNING),
     ControlUnavailable: ("control-unavailable", "control", logging.WARNING),
+    WritesLost: ("writes-lost", "peer", logging.ERROR),
+    WritesKept: ("writes-kept", "peer", logging.INFO),
 }
 EVENT_KINDS: Final = tuple(kind for kind, _, _ in _TABLE.values())
 _UNKNOWN: Final = ("event", "peer", logging.INFO)

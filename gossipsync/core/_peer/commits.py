@@ -6,7 +6,7 @@ here could make us write differently again. One commit is under way at a time; w
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from attrs import define, field
 
@@ -215,6 +215,14 @@ class Commits:
     def acked_by(self, bucket: str, index: int) -> list[PeerId]:
         """Members that have stored our current epoch's log up to a number."""
         return [peer for peer, buckets in self._acks.items() if buckets.get(bucket, 0) >= index]
+
+    def confirming(self) -> Collection[PeerId]:
+        """Members that have confirmed anything of our current epoch."""
+        return self._acks.keys()
+
+    def acked_to(self, bucket: str, peers: Iterable[PeerId]) -> int:
+        """The last bundle of our current epoch's log that any of these members has stored."""
+        return max((self._acks[peer].get(bucket, 0) for peer in peers), default=0)
 
     def acked_index(self, peer: PeerId) -> int | None:
         """Bundles of our current epoch that a member has not confirmed; None where it has confirmed nothing."""

@@ -15,6 +15,7 @@ from gossipsync.core._peer.doubts import Doubts
 from gossipsync.core._peer.early import Early
 from gossipsync.core._peer.exchange import Exchanges
 from gossipsync.core._peer.forks import Forks
+from gossipsync.core._peer.handover import HandOver
 from gossipsync.core._peer.hearsay import Hearsay
 from gossipsync.core._peer.ingest import Ingest
 from gossipsync.core._peer.introductions import Introductions
@@ -160,6 +161,7 @@ class Parts:
         self.rounds = Rounds(
             ctx, self.standing, self.introductions, self.hearsay, self.exchanges, self.verdicts
         )
+        self.handover = HandOver(ctx, self.commits, self.rounds, self.exchanges)
         self.looks = Looks(ctx, self.rounds, ctx.config.network, ctx.verifier, ctx.rights_of)
         self.probing = Probing(ctx, self.verdicts, self.health, self.rounds.call)
         self.links = Links(
@@ -179,6 +181,7 @@ class Parts:
             self.reconciler.next_deadline,
             self.looks.next_deadline,
             self.keeper.next_deadline,
+            self.handover.next_deadline,
         )
         """Of those that seldom have one; each may say None."""
 

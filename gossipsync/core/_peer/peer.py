@@ -175,6 +175,7 @@ class Peer(Queries):
         self._commits.backlog.forgive()
         self._reconciler.expire()
         self._looks.expire()
+        self._parts.handover.go_on()
         self._upkeep.go_on()
         if now.mono_s >= self._rounds.next_s:
             self._rounds.round()
@@ -240,15 +241,25 @@ class Peer(Queries):
         for link in list(self._ctx.by_peer.values()):
             self._rounds.exchange(link)
 
+    def hand_over(self, now: Now, *, is_durable: bool) -> None:
+        """Seal all writes and reach for members that can take them; `close` or `leave` once `is_handed_over`, or in time.
+
+        A peer that is not `is_durable` dials addresses again that fail. Reads, writes and links go on meanwhile.
+        """
+        self._ctx.now = now
+        self._parts.handover.begin(is_durable=is_durable)
+
     def close(self, now: Now) -> None:
         """Say that we are away; `drain()` until `is_idle`, then the driver may end the links."""
         self._ctx.now = now
+        self._parts.handover.end()
         self._commits.seal(everything=True)
         self._introductions.say_goodbye(Stance.AWAY)
 
     def leave(self, now: Now) -> None:
         """Give up membership: like `close`, and others forget us."""
         self._ctx.now = now
+        self._parts.handover.end()
         self._commits.seal(everything=True)
         self._introductions.say_goodbye(Stance.LEFT)
 

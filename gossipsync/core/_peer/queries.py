@@ -164,6 +164,21 @@ class Queries:
         """The newest position in a bucket's change log that a cursor of an earlier run may have; None where that run is unknown."""
         return self._parts.cursors.last_position(bucket, run_name)
 
+    def is_handed_over(self) -> bool:
+        """Whether another member has stored every own bundle, or no member is left that could. See Peer.hand_over()."""
+        return self._parts.handover.is_over()
+
+    def unheld_writes(self) -> int:
+        """Writes of this run that no other member has confirmed."""
+        return self._parts.handover.unheld_writes()
+
+    def lost_writes(self, *, is_durable: bool) -> int:
+        """Writes of this run that end with this peer: not confirmed by any member, and, if `is_durable`, not in the store.
+
+        0 for a peer alone, without seeds and with no member that is up.
+        """
+        return self._parts.handover.lost_writes(is_durable=is_durable)
+
     def is_writable(self) -> bool:
         """Is there room for more writes?"""
         return self._parts.writing.is_writable()

@@ -319,6 +319,10 @@ class Rounds:
         self.dial(address, peer, is_wanted=False)
         return self._ctx.dialler.is_dialling(address)
 
+    def is_self(self, address: str) -> bool:
+        """Whether this peer itself listens at an address, as far as it knows."""
+        return address in self._introductions.addresses or self._ctx.dialler.is_self(address)
+
     def _dial_seed(self, address: str, *, is_wanted: bool) -> None:
         who = self._ctx.dialler.who(address)
         if who is None or who not in self._ctx.by_peer:

@@ -105,6 +105,17 @@ class Dialler:
         known.is_dialling = False
         return known
 
+    def is_self(self, address: str) -> bool:
+        """Whether this peer itself answered there."""
+        known = self._addresses.get(address)
+        return known is not None and known.is_self
+
+    def hurry(self, address: str) -> None:
+        """Let an address be dialled at once, however recently it failed."""
+        known = self._addresses.get(address)
+        if known is not None:
+            known.not_before_s = 0.0
+
     def hold_off(self, address: str, until_s: float) -> None:
         """Leave an address alone for a while."""
         known = self._addresses.setdefault(address, _Address())
