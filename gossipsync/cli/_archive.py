@@ -2,13 +2,14 @@
 
 ::
 
-    magic    "gossipsync archive 1\\n"
+    magic    "gossipsync archive 2\\n"
     frame    length (4 bytes, big-endian), then one canonical CBOR array, 1 MiB at most
              [0, certificate]     whose pieces follow
              [1, piece]           a bundle as received, or an excerpt
              [2, count, sum]      the end: how many pieces, and SHA-256 of every byte before this frame
 
-What is signed speaks for itself; the sum only tells a file that was cut or damaged from one that is whole.
+Pieces are proven by their signatures; the sum only tells a file that was cut or damaged from one that is whole. Format 1, of
+development versions, is read as well: bundles there may have the former body (`core.model.former`).
 
 Invariant: a reader holds one frame at a time, and never more than a frame may have.
 """
@@ -19,9 +20,12 @@ from typing import Final, Protocol
 
 from gossipsync.errors import RemoteError
 
-__all__ = ["MAGIC", "Readable", "Writable", "read_archive", "write_archive"]
+__all__ = ["KIND", "MAGIC", "Readable", "Writable", "read_archive", "write_archive"]
 
-MAGIC: Final = b"gossipsync archive 1\n"
+KIND: Final = b"gossipsync archive "
+"""The beginning of an archive of any format."""
+MAGIC: Final = KIND + b"2\n"
+_FORMER_MAGIC: Final = KIND + b"1\n"
 _LENGTH_BYTES: Final = 4
 _MAX_FRAME_BYTES: Final = 1 << 20
 _CERTIFICATE: Final = 0
@@ -91,10 +95,12 @@ def read_archive(file: Readable, most_bytes: int) -> Iterator[Signed]:
 
 def _pieces(file: Readable) -> Iterator[tuple[bytes, bytes]]:
     """Each piece with its author's certificate, in their order; the end of the file is looked at before this ends."""
+    from gossipsync.core.model.former import current_piece
+
     total, count, certificate = sha256(), 0, b""
     magic = _exactly(file, len(MAGIC))
-    if magic != MAGIC:
-        raise RemoteError("this is no archive that this version reads")
+    if magic not in {MAGIC, _FORMER_MAGIC}:
+        raise RemoteError(_unreadable(magic))
     total.update(magic)
     while True:
         length, body = _frame(file)
@@ -103,7 +109,7 @@ def _pieces(file: Readable) -> Iterator[tuple[bytes, bytes]]:
                 certificate = shown
             case (int(kind), bytes(piece)) if kind == _PIECE and certificate:
                 count += 1
-                yield certificate, piece
+                yield certificate, current_piece(piece) if magic == _FORMER_MAGIC else piece
             case (int(kind), int(told), bytes(digest)) if (
                 kind == _END and told == count and digest == total.digest() and not file.read(1)
             ):
@@ -112,6 +118,16 @@ def _pieces(file: Readable) -> Iterator[tuple[bytes, bytes]]:
                 raise RemoteError(_DAMAGED)
         total.update(length)
         total.update(body)
+
+
+def _unreadable(magic: bytes) -> str:
+    number = magic.removeprefix(KIND).strip()
+    if not magic.startswith(KIND) or not number.isdigit():
+        return "this is no archive: name a file that gossipsync dump --archive wrote"
+    return (
+        f"the archive was written by a newer gossipsync (archive format {int(number)}); this build reads 1 and 2: "
+        "upgrade gossipsync here to the version that wrote it"
+    )
 
 
 def _frame(file: Readable) -> tuple[bytes, bytes]:

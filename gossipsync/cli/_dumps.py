@@ -18,7 +18,7 @@ from typing import BinaryIO, Final
 import click
 from attrs import frozen
 
-from gossipsync.cli._archive import MAGIC, read_archive, write_archive
+from gossipsync.cli._archive import KIND, read_archive, write_archive
 from gossipsync.cli._caller import Caller, fields_of
 from gossipsync.cli._files import new_file
 from gossipsync.cli._options import Invocation, PeerCommand, output_option
@@ -124,7 +124,7 @@ def load(invocation: Invocation, file: Path, output: str) -> None:
     """
     with ExitStack() as stack:
         content = stack.enter_context(_seekable(file))
-        is_archive = content.read(len(MAGIC)) == MAGIC
+        is_archive = content.read(len(KIND)) == KIND
         caller = stack.enter_context(invocation.call())
         report = (_load_archive if is_archive else _load_rows)(caller, content)
     document = {"schema": 1, **report}

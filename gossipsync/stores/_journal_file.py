@@ -21,9 +21,12 @@ from gossipsync.core.model.ids import NetworkId, PeerId, peer_text
 from gossipsync.errors import StoreError
 from gossipsync.stores import _rows
 from gossipsync.stores._faults import corrupt, reading, system_calls, writing
+from gossipsync.stores._formats import newer
 
 APPLICATION_ID: Final = int.from_bytes(b"goss", "big")
 FORMAT: Final = 2
+READ: Final = (2,)
+"""Formats that this build reads."""
 
 SCHEMA: Final = {
     "binding": "CREATE TABLE binding (network BLOB, peer BLOB, checksum INTEGER)",
@@ -156,10 +159,7 @@ def _check_header(path: Path) -> None:
     if application_id != APPLICATION_ID:
         raise corrupt(path, "it belongs to another program")
     if user_version > FORMAT:
-        raise StoreError(
-            f"{path} has format {user_version}, and this gossipsync knows {FORMAT}: start the newer gossipsync that "
-            "wrote it, or give this one a data_dir of its own"
-        )
+        raise newer(str(path), user_version, READ)
     if user_version == 1:
         raise StoreError(
             f"{path} has format 1, of before the first release, which this gossipsync does not read: move {path.parent} away "

@@ -7,6 +7,7 @@ from gossipsync.core._peer.forks import PROOF_HEAD
 from gossipsync.core._peer.parts import Parts
 from gossipsync.core._peer.upkeep import TOUCHED_HEAD
 from gossipsync.core.model.bundle import parse_header
+from gossipsync.core.model.former import current_piece
 from gossipsync.core.model.ids import Epoch, epoch_of, new_epoch, origin_of, peer_of, peer_text
 from gossipsync.core.ports import StoredLog
 from gossipsync.core.replication.admission import Refusal
@@ -40,7 +41,13 @@ class Loading:
                 raise StoreCorruptError(unsound(ctx.store.place, repr(name), "no proof of a fork"))
         logs = ctx.store.load_logs()
         for bucket, origin, index, data in ctx.store.load_pieces():
-            self._load_piece(logs, (bucket, origin), index, data)
+            current = current_piece(data)
+            if current is not data:
+                # The first commit has them all: until then the store keeps the former ones.
+                ctx.store.put_piece(bucket, origin, index, current)
+                ctx.counters["upgraded-pieces"] += 1
+                self._parts.keeper.has_changes = True
+            self._load_piece(logs, (bucket, origin), index, current)
         for key, stored in logs.items():
             self._load_line(key, stored)
             self._parts.commits.loaded(key)
