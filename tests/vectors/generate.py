@@ -1,10 +1,14 @@
-"""Writes `core.json`: golden bytes of everything that is signed, stored or sent after the hello.
+"""Golden bytes of everything that is signed, stored or sent: one file for each protocol and each store format.
 
-    python -m tests.vectors.generate            refuses where the file exists
-    python -m tests.vectors.generate --replace  after a change of format, with a new version number in it
+    python -m tests.vectors.generate            writes the files of this build's numbers that do not exist yet
+    python -m tests.vectors.generate --replace  writes them anew, unless their number is in `released.json`
+    python -m tests.vectors.generate --released writes them anew in any case: bytes that others already have change
 
-Provenance: every byte follows from the seeds and numbers in this file and from Ed25519 (RFC 8032), SHA-256 and canonical CBOR
-(RFC 8949 §4.2); keys are SHA-256("gossipsync vector key " + name). Vectors of former versions stay; new ones go beside them.
+A change of bytes takes a new number: PROTOCOL_VERSION in `gossipsync/core/wire/versions.py`, FORMAT in
+`gossipsync/stores/_journal_file.py`. Vectors of former numbers stay; `released.json` holds their SHA-256.
+
+Provenance: every byte follows from the seeds and numbers in this folder and from Ed25519 (RFC 8032), SHA-256 and canonical CBOR
+(RFC 8949 §4.2); keys are SHA-256("gossipsync vector key " + name).
 """
 
 from __future__ import annotations
@@ -42,8 +46,15 @@ from gossipsync.core.replication.pieces import (
 )
 from gossipsync.core.wire import evidence, liveness, looking, messages, reconciling
 from gossipsync.core.wire.messages import encode_message
+from gossipsync.core.wire.versions import PROTOCOL_VERSION
+from gossipsync.runtime.trust import Identity
+from gossipsync.stores._journal_file import FORMAT as STORE_FORMAT
+from tests.vectors import connection, store_rows
 
-PATH = Path(__file__).with_name("core.json")
+FOLDER = Path(__file__).parent
+PATH = FOLDER / f"protocol-{PROTOCOL_VERSION}.json"
+STORE_PATH = FOLDER / f"store-{STORE_FORMAT}.json"
+RELEASED = FOLDER / "released.json"
 NETWORK = NetworkId(sha256(b"gossipsync vector network").digest())
 TOKEN_KEY = sha256(b"gossipsync vector token key").digest()
 START_MS = 1_790_000_000_000
@@ -360,14 +371,19 @@ def _tokens() -> dict[str, object]:
 
 
 def build() -> dict[str, object]:
+    """The vectors of this build's protocol."""
+    signer, other = Identity.of(SIGNER), Identity.of(key_of("other"))
     return {
-        "format": 1,
+        "protocol": PROTOCOL_VERSION,
         "provenance": "tests/vectors/generate.py",
         "network": NETWORK.hex(),
         "secret_key": SIGNER.private_bytes_raw().hex(),
         "peer": PEER.hex(),
         "epoch": EPOCH,
         "origin": ORIGIN.hex(),
+        "hello": connection.handshake(NETWORK, signer, other),
+        "enrolment": connection.enrolment(NETWORK, other),
+        "cluster_key": connection.cluster(signer),
         "entries": _entries(),
         "bundles": _bundles(),
         "excerpts": _excerpts(),
@@ -377,14 +393,42 @@ def build() -> dict[str, object]:
         "messages": {name: encode_message(message).hex() for name, message in MESSAGES.items()},
         "lines": _lines(),
         "tokens": _tokens(),
+        "archive": connection.archive(
+            [make_bundle("values").encode(), encode_piece(excerpt_of("values"))]
+        ),
     }
 
 
-def main() -> None:
-    if PATH.exists() and sys.argv[1:] != ["--replace"]:
-        sys.exit(f"{PATH.name} exists: golden bytes change only with the format (--replace)")
-    PATH.write_text(json.dumps(build(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+def build_store() -> dict[str, object]:
+    """The rows of this build's store format."""
+    first = make_bundle("values")
+    second = make_bundle("values", 2, first.header.hash)
+    pieces = {1: encode_piece(excerpt_of("values")), 2: second.encode()}
+    return {
+        "format": STORE_FORMAT,
+        "provenance": "tests/vectors/generate.py",
+        **store_rows.rows(NETWORK, PEER, ORIGIN, pieces),
+    }
+
+
+def text_of(content: dict[str, object]) -> str:
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+
+def released() -> dict[str, str]:
+    """SHA-256 of each released file."""
+    found: dict[str, str] = json.loads(RELEASED.read_text(encoding="utf-8"))
+    return found
+
+
+def main(arguments: list[str]) -> None:
+    for path, make in ((PATH, build), (STORE_PATH, build_store)):
+        if path.exists() and not arguments:
+            sys.exit(f"{path.name} exists: golden bytes change only with the number (--replace)")
+        if path.name in released() and arguments != ["--released"]:
+            sys.exit(f"{path.name} is released: raise the number, then generate its vectors")
+        path.write_text(text_of(make()), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
