@@ -282,6 +282,16 @@ class StoreCorruptError(StoreError):
     code: ClassVar[str] = "store-corrupt"
 
 
+class StoreBehindError(StoreError):
+    """The store no longer has the last commit: it was restored from an older copy, replaced or emptied.
+
+    Fault: the server, the disk or the operator that put the copy back. State: nothing was written onto the older copy. Next:
+    nothing for a peer that runs: it writes its whole state again, and acknowledges nothing before that is done.
+    """
+
+    code: ClassVar[str] = "store-behind"
+
+
 class StoreFullError(StoreError):
     """No room is left for the store.
 

@@ -9,6 +9,8 @@ skips a bundle or moves backwards, in the buffer or behind it.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from enum import Enum, auto
 from threading import Lock
 from typing import Final
 
@@ -66,9 +68,30 @@ class Batch:
 
     logs: dict[Log, LogChange] = Factory(dict)
     heads: dict[str, bytes | None] = Factory(dict)
+    is_whole: bool = True
+    """Whether the store then has all of its peer's state: not while that is written anew, in several commits."""
+    only: tuple[set[Log], set[str]] | None = None
+    """The logs and heads that may stay, at the end of a rewrite; None where nothing else has to go."""
 
     def __bool__(self) -> bool:
-        return bool(self.logs or self.heads)
+        return bool(self.logs or self.heads or self.only)
+
+    def with_removals(self, logs: Iterable[Log], heads: Iterable[str]) -> Batch:
+        """The same batch for a store that has these logs and heads: what may not stay is removed by name."""
+        if self.only is None:
+            return self
+        stay_logs, stay_heads = self.only
+        removed = {log: LogChange(is_dropped=True) for log in logs if log not in stay_logs}
+        ended: dict[str, bytes | None] = {name: None for name in heads if name not in stay_heads}
+        return Batch(removed | self.logs, ended | self.heads, self.is_whole)
+
+
+class _Rewrite(Enum):
+    """How far a rewrite of the whole state has come."""
+
+    NONE = auto()
+    RUNNING = auto()
+    ENDING = auto()
 
 
 class WriteBuffer:
@@ -79,6 +102,24 @@ class WriteBuffer:
         self._lock = Lock()
         self._states = states
         self._batch = Batch()
+        self.is_behind = False
+        """Whether the store was found without its last commit: nothing is committed before a rewrite begins."""
+        self._rewrite = _Rewrite.NONE
+        self._heads: set[str] = set()
+        """Heads that were put since a rewrite began."""
+
+    def begin_rewrite(self) -> None:
+        """The whole state is going to be put again, log by log and head by head."""
+        with self._lock:
+            self._rewrite = _Rewrite.RUNNING
+            self.is_behind = False
+            self._heads = {name for name, value in self._batch.heads.items() if value is not None}
+
+    def end_rewrite(self) -> None:
+        """It was: the next commit removes whatever else the store has."""
+        with self._lock:
+            if self._rewrite is _Rewrite.RUNNING:
+                self._rewrite = _Rewrite.ENDING
 
     def append(self, bucket: str, origin: Origin, index: int, bundle: bytes) -> None:
         """Raises InternalError unless this is the next bundle of its log."""
@@ -149,6 +190,8 @@ class WriteBuffer:
             raise _refused(f"head {name!r} has {len(value)} bytes, over {MAX_HEAD_BYTES}")
         with self._lock:
             self._batch.heads[name] = value
+            if self._rewrite is not _Rewrite.NONE:
+                (self._heads.discard if value is None else self._heads.add)(name)
 
     def take(self) -> Batch:
         """All that waits; the caller commits it or gives it back."""
@@ -161,6 +204,10 @@ class WriteBuffer:
                 else:
                     state.top = change.top = max(state.top, max(change.pieces, default=0))
                     change.line = StoredLog(state.last, state.note)
+            batch.is_whole = self._rewrite is not _Rewrite.RUNNING
+            if self._rewrite is _Rewrite.ENDING:
+                batch.only = (set(self._states), set(self._heads))
+                self._rewrite = _Rewrite.NONE
             return batch
 
     def give_back(self, batch: Batch) -> None:
@@ -171,6 +218,10 @@ class WriteBuffer:
             for log, change in since.logs.items():
                 logs[log] = logs[log].then(change) if log in logs else change
             self._batch = Batch(logs, batch.heads | since.heads)
+            if batch.only is not None and self._rewrite is _Rewrite.NONE:
+                self._rewrite = _Rewrite.ENDING
+                self._heads.update(name for name, value in since.heads.items() if value is not None)
+                self._heads -= {name for name, value in since.heads.items() if value is None}
 
     def _change(self, log: Log) -> LogChange:
         change = self._batch.logs.get(log)
@@ -212,6 +263,16 @@ class BufferedStore(ABC):
         """Raises InternalError for a value over 64 KiB."""
         self._check_usable()
         self._buffer.put_head(name, value)
+
+    def begin_rewrite(self) -> None:
+        """Commits until the end of the rewrite leave a store that says of itself that it has a part only."""
+        self._check_usable()
+        self._buffer.begin_rewrite()
+
+    def end_rewrite(self) -> None:
+        """The next commit makes the store whole, and removes all logs and heads that were not put again."""
+        self._check_usable()
+        self._buffer.end_rewrite()
 
 
 def _refused(what: str) -> InternalError:

@@ -33,11 +33,24 @@ _GOES_ON: Final = (
 )
 
 
+UNFINISHED: Final = "this peer's last run ended while it wrote its whole state anew"
+"""Doubt about a store that says of itself that it is not whole."""
+
+
+def behind(place: str) -> str:
+    """Message for a store that no longer has the last commit."""
+    return (
+        f"{place} no longer has what this peer committed last: it was restored from an older copy, replaced or emptied. The peer "
+        "writes its whole state there again from memory, and confirms no write before that is done: let it run"
+    )
+
+
 def corrupt(path: Path, what: str) -> StoreCorruptError:
     """The error for bytes that are not what was written."""
     return StoreCorruptError(
-        f"{path} is damaged or not ours: {what}. It was left as it is: move {path.name} and {path.name}-wal aside together "
-        "and start again; the mesh gives back all that any peer still holds"
+        f"{path} is damaged or not ours: {what}. Nothing was changed. Copy {path.name} and {path.name}-wal to a safe place first: "
+        f"they may hold writes that no other peer has. Then restore a backup of both, or move {path.name} and {path.name}-wal "
+        "aside together and start again; the mesh gives back all that any peer still holds"
     )
 
 

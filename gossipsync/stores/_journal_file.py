@@ -20,19 +20,22 @@ from zlib import crc32
 from gossipsync.core.model.ids import NetworkId, PeerId, peer_text
 from gossipsync.errors import StoreError
 from gossipsync.stores import _rows
+from gossipsync.stores._chain import new_run
 from gossipsync.stores._faults import corrupt, reading, system_calls, writing
 from gossipsync.stores._formats import newer
 
 APPLICATION_ID: Final = int.from_bytes(b"goss", "big")
-FORMAT: Final = 2
-READ: Final = (2,)
-"""Formats that this build reads."""
+FORMAT: Final = 3
+"""3: row 0 of `logs` names the last commit and sums up all rows (`_rows.State`)."""
+READ: Final = (2, 3)
+"""Formats that this build reads; 2 becomes 3 with the first commit."""
 
 SCHEMA: Final = {
     "binding": "CREATE TABLE binding (network BLOB, peer BLOB, checksum INTEGER)",
     "heads": "CREATE TABLE heads (name TEXT PRIMARY KEY, value BLOB, checksum INTEGER) WITHOUT ROWID",
     # `pieces` is how many it has: what tells a lost one from a trimmed one. No piece has an index above `top`.
-    # Row 0 is no log: its `pieces` says how many logs there are.
+    # Row 0 is no log: it is the state, with the run as `origin`, the commit's number as `last`, the number of logs as `pieces`
+    # and the sum as `top`.
     "logs": "CREATE TABLE logs (id INTEGER PRIMARY KEY, bucket TEXT, origin BLOB, last INTEGER, note BLOB, pieces INTEGER, top INTEGER, checksum INTEGER)",
     # The id is the log's << 40 | the index: found without another index, and read log by log.
     "pieces": "CREATE TABLE pieces (id INTEGER PRIMARY KEY, checksum INTEGER, piece BLOB)",
@@ -49,15 +52,24 @@ _MAGIC: Final = b"SQLite format 3\0"
 
 
 def create(path: Path, network: NetworkId, peer: PeerId) -> None:
-    """Make an empty journal, whole or not at all: it gets its name only when it is complete on the disk."""
-    for side in (path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
-        if side.exists():
-            # SQLite would replay the old log into the new file.
-            raise corrupt(path, f"it is missing, but {side.name} is still there")
+    """Make an empty journal, whole or not at all: it gets its name only when it is complete on the disk.
+
+    An empty file of that name, which has nothing to lose, is replaced.
+    """
+    if has_wal(path):
+        # SQLite would replay the old log into the new file.
+        raise corrupt(
+            path,
+            f"it is missing or empty, but {path.name}-wal, which has its newest commits, is still there; "
+            "if the journal was moved, put it back beside its -wal",
+        )
     unfinished = path.with_name(path.name + ".new")
     with system_calls(unfinished):
         for suffix in ("", "-journal", "-wal", "-shm"):
             unfinished.with_name(unfinished.name + suffix).unlink(missing_ok=True)
+        for suffix in ("-wal", "-shm"):
+            # What a checkpoint or a crash left behind: it holds no commit.
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
         os.close(os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     with writing(unfinished):
         connection = _connect(unfinished, "mode=rw")
@@ -81,7 +93,7 @@ def _fill(connection: sqlite3.Connection, network: NetworkId, peer: PeerId) -> N
         connection.execute(statement)
     row = (network, peer, crc32(network + peer))
     connection.execute("INSERT INTO binding VALUES (?, ?, ?)", row)
-    _rows.write_log_count(connection, 0)
+    _rows.create_state(connection, new_run())
     connection.execute("COMMIT")
     connection.execute("PRAGMA journal_mode = WAL")
 
@@ -93,13 +105,11 @@ def open_for_reading(path: Path, network: NetworkId, peer: PeerId) -> sqlite3.Co
     """
     _check_header(path)
     with reading(path):
-        # Immutable: SQLite then makes no -wal and -shm. The tables checked here never change after create().
-        connection = _connect(path, "mode=ro&immutable=1")
+        # Without a WAL the file is the database. Opened as immutable it gets no -wal and no -shm. With one it is the database
+        # only together with that: a checkpoint may have ended between any two pages, and VACUUM moves all of them.
+        connection = _connect(path, "mode=ro" if has_wal(path) else "mode=ro&immutable=1")
         try:
             _check_owner(connection, path, network, peer)
-            if _has_wal(path):
-                connection.close()
-                connection = _connect(path, "mode=ro")
             _check_structure(connection, path)
         except BaseException:
             connection.close()
@@ -158,20 +168,29 @@ def _check_header(path: Path) -> None:
         raise corrupt(path, "it is no SQLite file")
     if application_id != APPLICATION_ID:
         raise corrupt(path, "it belongs to another program")
-    if user_version > FORMAT:
-        raise newer(str(path), user_version, READ)
-    if user_version == 1:
+    _check_format(path, user_version)
+    if not {write_version, read_version} <= {1, 2}:
+        raise corrupt(path, "its header makes no sense")
+
+
+def _check_format(path: Path, number: int) -> None:
+    if number > FORMAT:
+        raise newer(str(path), number, READ)
+    if number == 1:
         raise StoreError(
             f"{path} has format 1, of before the first release, which this gossipsync does not read: move {path.parent} away "
             "and start again; the peer joins anew and the mesh gives back all that any peer still holds"
         )
-    if user_version != FORMAT or not {write_version, read_version} <= {1, 2}:
+    if number not in READ:
         raise corrupt(path, "its header makes no sense")
 
 
 def _check_owner(
     connection: sqlite3.Connection, path: Path, network: NetworkId, peer: PeerId
 ) -> None:
+    # Once more, because page 1 may be newer in the WAL.
+    (number,) = connection.execute("PRAGMA user_version").fetchone()
+    _check_format(path, number)
     tables = dict(connection.execute("SELECT name, sql FROM sqlite_master").fetchall())
     if tables != SCHEMA:
         raise corrupt(path, "its tables are not a journal's")
@@ -208,7 +227,8 @@ def _use_wal(connection: sqlite3.Connection, path: Path) -> None:
         )
 
 
-def _has_wal(path: Path) -> bool:
+def has_wal(path: Path) -> bool:
+    """Whether a write-ahead log with anything in it lies beside the journal."""
     try:
         return path.with_name(path.name + "-wal").stat().st_size > 0
     except FileNotFoundError:

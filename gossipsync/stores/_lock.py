@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 
@@ -19,27 +20,40 @@ class FolderLock:
     """The lock on a data folder, taken at once. Raises StoreLockedError, or StoreError where the folder cannot be used."""
 
     def __init__(self, data_dir: Path) -> None:
-        path = data_dir / "lock"
-        with system_calls(path):
-            # Unbuffered: what is written is there for the reader in the other process.
-            self._file = FileIO(path, "r+", opener=_open_private)
-            try:
-                self._lock(data_dir)
-            except BaseException:
-                self._file.close()
-                raise
+        self._path = data_dir / "lock"
+        with system_calls(self._path):
+            self._open()
 
-    def _lock(self, data_dir: Path) -> None:
+    def _open(self) -> None:
+        # Unbuffered: what is written is there for the reader in the other process.
+        file = FileIO(self._path, "r+", opener=_open_private)
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock(file)
+        except BaseException:
+            file.close()
+            raise
+        self._file = file
+
+    def _lock(self, file: FileIO) -> None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            pid = self._file.read(20).decode("ascii", "replace").strip()
+            pid = file.read(20).decode("ascii", "replace").strip()
             holder = f"process {pid}" if pid.isdecimal() else "another process"
             raise StoreLockedError(
-                f"{data_dir} is in use by {holder}; stop that, or give this peer a data_dir of its own"
+                f"{self._path.parent} is in use by {holder}; stop that, or give this peer a data_dir of its own"
             ) from error
-        self._file.truncate(0)
-        self._file.write(b"%d\n" % os.getpid())
+        file.truncate(0)
+        file.write(b"%d\n" % os.getpid())
+
+    def renew(self) -> None:
+        """Take the lock again if its file was removed or replaced. Raises StoreLockedError, OSError."""
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.stat(self._path), os.fstat(self._file.fileno())):
+                return
+        former = self._file
+        self._open()
+        former.close()
 
     def release(self) -> None:
         """Let others have the folder. Idempotent."""

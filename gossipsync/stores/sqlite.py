@@ -4,7 +4,7 @@ Why a journal and not a row for each cell: the replica in memory answers all rea
 after a restart; docs/decisions/store-journal.md has the figures. Theory of operation: opening takes the folder's lock and
 checks the file through a connection that cannot write; the first commit replaces it by one that can. Invariants: when
 `commit` returns, its batch survives a power cut; a file that failed a check is never written; what a load yields is what
-was appended, or it raises.
+was appended, or it raises; a commit goes into the file that has the commit before it, or nowhere (`_chain`).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sqlite3
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -22,10 +23,12 @@ from weakref import WeakSet
 from gossipsync.core.model.bundle import MAX_PLACE
 from gossipsync.core.model.ids import NetworkId, Origin, PeerId
 from gossipsync.core.ports import StoredLog
-from gossipsync.errors import StoreCorruptError, StoreError
+from gossipsync.errors import StoreBehindError, StoreCorruptError, StoreError
 from gossipsync.stores import _journal_file, _rows
 from gossipsync.stores._buffer import Batch, BufferedStore, Log, LogChange, LogState, WriteBuffer
-from gossipsync.stores._faults import corrupt, reading, system_calls, writing
+from gossipsync.stores._chain import Commit, new_run
+from gossipsync.stores._faults import UNFINISHED, behind, corrupt, reading, system_calls, writing
+from gossipsync.stores._file_place import FilePlace
 from gossipsync.stores._lock import FolderLock
 from gossipsync.stores._space import Space
 
@@ -42,11 +45,15 @@ class SqliteStore(BufferedStore):
         """Open the journal, or create one. Raises StoreLockedError, StoreCorruptError, StoreFullError, StoreError."""
         folder = Path(data_dir)
         self._path = folder / "journal.db"
+        self._owner = (network, peer)
+        self._run = new_run()
         self._pid = os.getpid()
         self._io_lock = Lock()
         self._is_closed = False
         self._can_write = False
         self._damage: StoreCorruptError | None = None
+        self._is_lost = False
+        """Whether the file that the connection has open is no longer the journal."""
         self._changes = 0
         """Commits to logs: a load that one of them overtakes would mix two moments."""
         self._space = Space()
@@ -55,29 +62,21 @@ class SqliteStore(BufferedStore):
                 # From now on a fork waits, as it waits for a commit: opening is work inside SQLite, too.
                 with _forking:
                     _stores.add(self)
-                self._take(folder, network, peer)
+                self._take(folder)
         except BaseException:
             self._forget()
             raise
-        self._ids = {row.id for row in self._logs.values()}
-        self._next_id = max(self._ids, default=0) + 1
-        self._pieces = sum(row.pieces for row in self._logs.values())
         self._buffer = WriteBuffer(
             {log: LogState(row.last, row.note, row.top) for log, row in self._logs.items()}
         )
+        self.doubt = None if self._state.is_whole else UNFINISHED
 
-    def _take(self, folder: Path, network: NetworkId, peer: PeerId) -> None:
+    def _take(self, folder: Path) -> None:
         with system_calls(folder):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = FolderLock(folder)
         try:
-            self._connection = self._open(network, peer)
-            try:
-                with reading(self._path):
-                    self._logs = _rows.read_logs(self._connection, self._path)
-            except BaseException:
-                self._connection.close()
-                raise
+            self._open()
         except BaseException:
             self._lock.release()
             raise
@@ -98,7 +97,10 @@ class SqliteStore(BufferedStore):
         Raises StoreError at the first row that is read after a commit to a log.
         """
         with self._connection_for(reading):
-            return self._verified(dict(self._logs), self._changes)
+            expected = -1
+            if self._state.commit.run:
+                expected = self._state.total - _rows.sum_heads(self._connection)
+            return self._verified(dict(self._logs), self._changes, expected)
 
     def load_heads(self) -> dict[str, bytes]:
         """Every committed head. Raises StoreCorruptError."""
@@ -113,7 +115,7 @@ class SqliteStore(BufferedStore):
         with self._connection_for(writing):
             batch = self._buffer.take()
             if not batch:
-                if self._can_write and self._damage is None:
+                if self._can_write and self._damage is None and not self._is_lost:
                     with suppress(sqlite3.Error):
                         self._space.rest(self._connection, self._pieces)
                 return
@@ -137,7 +139,8 @@ class SqliteStore(BufferedStore):
                 self._is_closed = True
                 try:
                     with writing(self._path):
-                        self._connection.close()
+                        if not self._is_lost:
+                            self._connection.close()
                 finally:
                     self._lock.release()
         finally:
@@ -145,25 +148,65 @@ class SqliteStore(BufferedStore):
 
     # ------------------------------------------------------------ opening
 
-    def _open(self, network: NetworkId, peer: PeerId) -> sqlite3.Connection:
+    def _open(self) -> None:
+        """Connect for reading, and read what is small."""
         with system_calls(self._path):
             about = self._path.stat() if self._path.exists() else None
-        if about is None:
-            _journal_file.create(self._path, network, peer)
-        elif (about.st_dev, about.st_ino) in _inherited_files:
+        if about is not None and (about.st_dev, about.st_ino) in _inherited_files:
             raise StoreError(
                 f"{self._path} was open when this process was forked, and SQLite's memory of it came along: open it in a "
                 "new process, or give this peer a data_dir of its own"
             )
-        return _journal_file.open_for_reading(self._path, network, peer)
+        if about is None or (about.st_size == 0 and stat.S_ISREG(about.st_mode)):
+            _journal_file.create(self._path, *self._owner)
+        connection = _journal_file.open_for_reading(self._path, *self._owner)
+        try:
+            with reading(self._path):
+                self._read_logs(connection)
+        except BaseException:
+            connection.close()
+            raise
+        self._connection, self._can_write = connection, False
+        self._place = FilePlace(self._path)
+
+    def _read_logs(self, connection: sqlite3.Connection) -> None:
+        self._logs, self._state = _rows.read_logs(connection, self._path)
+        self._ids = {row.id for row in self._logs.values()}
+        self._next_id = max(self._ids, default=0) + 1
+        self._pieces = sum(row.pieces for row in self._logs.values())
+
+    def _reopen(self) -> None:
+        """Another file, or none, has taken the place of ours: go on with what is there, and say that it is behind."""
+        last = self._state.commit
+        with system_calls(self._path):
+            self._lock.renew()
+            self._place.set_aside_wal()
+        if not self._is_lost:
+            self._is_lost = True
+            if self._place.has_file():
+                self._connection.close()  # only the WAL was lost: closing copies all commits into the file
+            else:
+                # Closing would remove the WAL of the file that is there now.
+                ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connection))
+        self._open()
+        self._is_lost, self._damage = False, None
+        self._buffer.is_behind |= self._state.commit != last
 
     # ------------------------------------------------------------ loading
 
-    def _verified(self, logs: _rows.Logs, changes: int) -> Iterator[tuple[str, Origin, int, bytes]]:
+    def _verified(
+        self, logs: _rows.Logs, changes: int, expected: int
+    ) -> Iterator[tuple[str, Origin, int, bytes]]:
+        """Every piece. `expected`: sum of the checksums of all pieces and logs, or -1 in a journal of format 2."""
         names = {row.id: log for log, row in logs.items()}
         missing = {row.id: row.pieces for row in logs.values()}
         row_id = -1
-        while rows := self._rows_after(row_id, changes):
+        total = expected - _rows.sum_logs(logs)
+        while True:
+            rows, checksums = self._rows_after(row_id, changes)
+            if not rows:
+                break
+            total -= checksums
             for row_id, piece in rows:
                 log_id, index = divmod(row_id, MAX_PLACE)
                 if log_id not in names:
@@ -175,8 +218,12 @@ class SqliteStore(BufferedStore):
                 raise self._corrupt(
                     f"a log of {row.pieces} pieces has {row.pieces - missing[row.id]}"
                 )
+        if total and expected >= 0:
+            raise self._corrupt(
+                "its rows are not those of its last commit, as after a copy of a journal in use, or with another journal's -wal"
+            )
 
-    def _rows_after(self, row_id: int, changes: int) -> list[_rows.PieceRow]:
+    def _rows_after(self, row_id: int, changes: int) -> tuple[list[_rows.PieceRow], int]:
         with self._connection_for(reading):
             if self._changes != changes:
                 raise StoreError(f"{self._path} was written while it was loaded: load it again")
@@ -189,47 +236,79 @@ class SqliteStore(BufferedStore):
     # ------------------------------------------------------------ writing
 
     def _write(self, batch: Batch) -> None:
-        if self._damage is not None:
+        if self._damage is not None and not self._is_lost:
             raise StoreCorruptError(str(self._damage))
+        if self._is_lost or self._place.has_changed():
+            self._reopen()
+        if self._buffer.is_behind:
+            raise StoreBehindError(behind(str(self._path)))
         if not self._can_write:
             reader, self._connection = self._connection, _journal_file.open_for_writing(self._path)
             self._can_write = True
             reader.close()
         connection = self._connection
+        if batch.only is not None:
+            batch = batch.with_removals(self._logs, _rows.head_names(connection))
         connection.execute("BEGIN IMMEDIATE")
         try:
-            logs, gone = self._write_logs(batch.logs)
-            _rows.write_heads(connection, batch.heads)
+            base = self._base()
+            logs, gone, difference = self._write_logs(batch.logs)
+            difference += _rows.write_heads(connection, batch.heads)
+            count = len(self._logs) + sum(
+                (row is not None) - (log in self._logs) for log, row in logs.items()
+            )
+            commit = Commit(self._run, self._state.commit.number + 1)
+            state = _rows.State(commit, count, base + difference, batch.is_whole)
+            self._replace_state(state)
             self._space.commit(connection, gone)
             connection.execute("COMMIT")
-        except BaseException:
+        except BaseException as error:
             # SQLite has already rolled back by itself after some errors, a full disk among them.
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
+            if isinstance(error, StoreBehindError):
+                self._buffer.is_behind = True
+                self._read_logs(connection)
             raise
         self._changes += bool(batch.logs)
+        self._state = state
+        self._place.note_wal()
         for log, row in logs.items():
             self._replace(log, row)
 
+    def _replace_state(self, state: _rows.State) -> None:
+        if not _rows.replace_state(self._connection, self._state.commit, state):
+            raise StoreBehindError(behind(str(self._path)))
+
+    def _base(self) -> int:
+        """Sum of the checksums before a commit, which a journal of format 2 does not have yet."""
+        if self._state.commit.run:
+            return self._state.total
+        connection = self._connection
+        connection.execute(f"PRAGMA user_version = {_journal_file.FORMAT}")
+        logs = _rows.sum_logs(self._logs)
+        return logs + _rows.sum_pieces(connection) + _rows.sum_heads(connection)
+
     def _write_logs(
         self, changes: dict[Log, LogChange]
-    ) -> tuple[dict[Log, _rows.LogRow | None], int]:
-        """The rows of these logs afterwards, and how many pieces were removed."""
+    ) -> tuple[dict[Log, _rows.LogRow | None], int, int]:
+        """The rows of these logs afterwards, the number of pieces removed, and the difference to the sum of checksums."""
         connection = self._connection
         rows: dict[Log, _rows.LogRow | None] = {}
         added: list[_rows.PieceRow] = []
-        gone = 0
+        gone, lost = 0, 0
         for log, change in changes.items():
             known = self._logs.get(log)
             count = known.pieces if known is not None else 0
-            removed = 0
+            removed, checksums = 0, 0
             if known is not None and change.is_dropped:
-                removed = _rows.delete_log(connection, known.id)
+                removed, checksums = _rows.delete_log(connection, known.id)
             elif known is not None and change.gone:
-                removed = _rows.delete_pieces(
+                removed, checksums = _rows.delete_pieces(
                     connection, [_rows.piece_id(known.id, index) for index in change.gone]
                 )
             gone += removed
+            lost += checksums
             if change.line is None:
                 rows[log] = None
                 continue
@@ -239,12 +318,11 @@ class SqliteStore(BufferedStore):
             added += [
                 (_rows.piece_id(log_id, index), piece) for index, piece in change.pieces.items()
             ]
-        _rows.insert_pieces(connection, added)
-        _rows.write_logs(connection, {log: row for log, row in rows.items() if row is not None})
-        difference = sum((row is not None) - (log in self._logs) for log, row in rows.items())
-        if difference:
-            _rows.write_log_count(connection, len(self._logs) + difference)
-        return rows, gone
+        total = _rows.insert_pieces(connection, added) - lost
+        written = {log: row for log, row in rows.items() if row is not None}
+        former = {log: self._logs[log] for log in rows if log in self._logs}
+        total += _rows.write_logs(connection, written) - _rows.sum_logs(former)
+        return rows, gone, total
 
     def _fresh_id(self) -> int:
         """One that no log has; where a commit fails it is not given again before the numbers have gone round."""

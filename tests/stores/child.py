@@ -12,7 +12,7 @@ from pathlib import Path
 
 from gossipsync.core.model.ids import NetworkId, Origin, PeerId
 from gossipsync.errors import GossipsyncError
-from gossipsync.stores import SqliteStore
+from gossipsync.stores import SqliteStore, _journal_file
 
 ORIGIN = Origin(b"o" * 40)
 
@@ -44,6 +44,17 @@ def commit_for_ever(folder: str) -> None:
     for index in itertools.count(len(indexes) + 1):
         store.append("b", ORIGIN, index, bundle(index, 65536))
         store.put_head("last", b"%d" % index)
+        store.commit()
+        say(index)
+
+
+def commit_large_for_ever(folder: str) -> None:
+    """The same with 300 kB each and a checkpoint after every 64 pages, so that most kills hit one."""
+    _journal_file._CHECKPOINT_PAGES = 64  # type: ignore[misc]
+    store = open_here(folder)
+    indexes = [index for _, _, index, _ in store.load_pieces()]
+    for index in itertools.count(len(indexes) + 1):
+        store.append("b", ORIGIN, index, bundle(index, 300_000))
         store.commit()
         say(index)
 
@@ -181,7 +192,7 @@ if __name__ == "__main__":
     {
         f.__name__: f
         for f in (
-            *(hold, commit_for_ever, outgrow, fill_disk),
+            *(hold, commit_for_ever, commit_large_for_ever, outgrow, fill_disk),
             *(fork, fork_and_close, fork_and_outlive, fork_often_while_committing),
         )
     }[what](where)

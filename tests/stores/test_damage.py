@@ -63,8 +63,7 @@ def replaced_by_a_pipe(path):
 
 STRANGERS = {
     "no SQLite file": lambda path: path.write_bytes(b"my shopping list\n" * 100),
-    "too short": lambda path: path.write_bytes(b""),
-    "too short ": lambda path: path.write_bytes(b"SQLite format 3\0"),
+    "too short": lambda path: path.write_bytes(b"SQLite format 3\0"),
     "another program": remade_by_another_program,
     "another program ": edit("PRAGMA application_id = 7"),
     "header makes no sense": edit("PRAGMA user_version = 0"),
@@ -105,7 +104,8 @@ def test_a_stranger_is_named_and_left_alone(folder, what):
     with pytest.raises(StoreCorruptError, match=what.strip()) as caught:
         load_all(folder)
     assert str(journal) in str(caught.value)
-    assert "move journal.db and journal.db-wal aside" in str(caught.value)
+    assert "Copy journal.db and journal.db-wal to a safe place first" in str(caught.value)
+    assert "delete" not in str(caught.value)
     assert contents(folder) == before
 
 
@@ -120,7 +120,7 @@ def load_all(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "network", "peer", "words"),
     [
-        (edit("PRAGMA user_version = 3"), NETWORK, PEER, ["format 3", "start the newer"]),
+        (edit("PRAGMA user_version = 4"), NETWORK, PEER, ["format 4", "written by a newer"]),
         (edit("PRAGMA user_version = 1"), NETWORK, PEER, ["format 1", "away and start again"]),
         (None, NetworkId(b"x" * 32), PEER, ["network 6e6e", "this is network 7878", "use the"]),
         (None, NETWORK, PeerId(b"x" * 32), ["belongs to peer obyh", "another data_dir"]),
@@ -141,7 +141,9 @@ def test_the_file_of_somebody_else_is_no_damage(folder, change, network, peer, w
 def test_a_wal_without_its_journal_is_not_replayed_into_a_new_one(folder):
     (folder / "journal.db").unlink()
     (folder / "journal.db-wal").write_bytes(b"old")
-    with pytest.raises(StoreCorruptError, match=r"journal\.db-wal is still there"):
+    with pytest.raises(
+        StoreCorruptError, match=r"journal\.db-wal, which has its newest commits, is still"
+    ):
         open_sqlite(folder)
     assert set(contents(folder)) == {"journal.db-wal"}
 
