@@ -42,8 +42,12 @@ HELP: Final = {
     "restores": "Share of those that come back from an old copy.",
     "clones": "Share of peers a minute that are copied while they run, key and all.",
     "disk_failures": "Share of peers whose disk fails a minute.",
+    "rollbacks": "Share of peers a minute whose store returns to an older copy while they run.",
     "rogues": "Share of peers that alter what they send.",
+    "silent": "Share of peers that leave joining peers without an answer.",
+    "endless": "Share of peers that answer joining peers for ever, with nothing new.",
     "skew": "Milliseconds by which clocks are off at most.",
+    "clone_skew": "Milliseconds by which clocks of clones are off at most, beside skew.",
     "clock_steps": "Share of peers whose clock is set anew a minute.",
     "max_skew": "How far ahead a stamp may be; what is further waits.",
     "horizon": "Longest absence after which a peer returns with its data.",
@@ -54,13 +58,19 @@ HELP: Final = {
     "push": "on or off.",
     "membership": "on: presence is gossiped; off: a directory.",
     "start": "With membership on: warm or cold (only seeds are known).",
+    "apart": "How long every peer lives alone, without seeds, before all meet.",
+    "restart_after_meeting": "Share of starts that end within 10 s of the first link.",
+    "joiners": "COUNT@SECONDS: empty newcomers that start at once.",
     "warmup": "From the start to the first write.",
     "quiet": "When faults and writes end.",
     "until": "converged, or how long to run.",
 }
 _WORDS: Final = frozenset({"workload", "spread", "ordering", "membership", "start", "ack"})
 _SPANS: Final = frozenset(
-    {"interval", "latency", "max_skew", "horizon", "trim_after", "warmup", "quiet", "until"}
+    {
+        *("interval", "latency", "max_skew", "horizon", "trim_after"),
+        *("apart", "warmup", "quiet", "until"),
+    }
 )
 _WHOLE: Final = frozenset(
     {"peers", "seed", "updates", "writers", "value_bytes", "fanout", "budget", "bandwidth"}
@@ -104,6 +114,9 @@ def _value(name: str, text: str) -> object:
     if name == "partition":
         at, span, share = text.split(":")
         return (seconds_of(at), seconds_of(span), float(share))
+    if name == "joiners":
+        count, at = text.split("@")
+        return (int(count), seconds_of(at))
     if name == "until" and text == "converged":
         return None
     if name in _SPANS:
@@ -116,6 +129,8 @@ def _kind(name: str) -> str:
         return "on or off"
     if name == "partition":
         return "seconds:seconds:share, as in 10:30:0.5"
+    if name == "joiners":
+        return "a number of peers and a time, as in 6@20"
     if name in _SPANS:
         return "a duration, as in 5, 20ms or 1m"
     return "a whole number" if name in _WHOLE else "a number"

@@ -42,6 +42,10 @@ class Watcher(Protocol):
         """A peer emitted an event."""
         ...
 
+    def linked(self, driver: Driver) -> None:
+        """A peer has one more link."""
+        ...
+
 
 @define(eq=False)
 class Driver:
@@ -104,6 +108,11 @@ class Driver:
         """Links that are up."""
         return len(self._ends)
 
+    @property
+    def neighbours(self) -> dict[LinkId, int]:
+        """The number of the peer at the other end of each link."""
+        return {link: end.other.host.number for link, end in self._ends.items()}
+
     def now(self) -> Now:
         """What its machine's clocks show."""
         now = self.clock.read(self.world.now_s)
@@ -146,6 +155,20 @@ class Driver:
         self.world.trace.note(self.world.now_s, self.number, "crash", self.run)
         self._stop()
         self.store.crash()
+
+    def close(self) -> None:
+        """Say that the peer is away. It ends by `crash()`, once its writes are stored."""
+        assert self.peer is not None, "only a running peer closes"
+        self.world.trace.note(self.world.now_s, self.number, "close", self.run)
+        self.peer.close(self.now())
+        self.pump()
+
+    def learn_seeds(self, seeds: tuple[str, ...]) -> None:
+        """Discovery has found the seeds."""
+        assert self.peer is not None, "only a running peer learns of seeds"
+        self.world.trace.note(self.world.now_s, self.number, "seeds", self.run)
+        self.peer.handle_seeds(seeds, self.now())
+        self.pump()
 
     def leave(self) -> None:
         """Say goodbye for good, and end."""
@@ -193,6 +216,7 @@ class Driver:
         remote = end.other.host.seen_as(is_dialer=dialled is not None, dialled=dialled)
         self.peer.handle_link_up(end.link, remote, self.now())
         self.pump()
+        self.watcher.linked(self)
 
     def seen_as(self, *, is_dialer: bool, dialled: str | None) -> LinkPeer:
         """How the other end sees this peer."""

@@ -1,5 +1,5 @@
 """Faults over time: partitions, cuts in one direction, churn, crashes with or without an old copy of the store, clones, failing disks,
-clocks set anew.
+stores that return to an older copy under a running peer, clocks set anew.
 
 Each kind strikes as a Poisson process whose rate is its share of peers a minute, until the quiet phase, if there is one; then all
 that is still down comes back and the network is healed. Writers are spared by churn, for what they have not yet told anybody
@@ -21,6 +21,10 @@ _DOWN_S: Final = (0.5, 10.0)
 _DISK_S: Final = (1.0, 8.0)
 """How long a disk fails."""
 _COPY_EVERY_S: Final = 5.0
+_CLOSING_S: Final = 0.05
+"""Time from the goodbye of a peer that closes to its end."""
+_ROLLED_BACK_S: Final = (0.5, 8.0)
+"""Shortest and longest time that a peer runs on a store that has returned to an older copy, until it is restarted."""
 _BESIDE_S: Final = (2.0, 600.0)
 """How long a machine and its copy run at once: until somebody sees to it, or only until a deployment is over."""
 _CUT_S: Final = (1.0, 15.0)
@@ -34,16 +38,22 @@ class Faults:
         self._simulation = simulation
         self._randomness = simulation.world.randomness.stream("faults")
         self._down: dict[int, Driver] = {}
+        self._closing: set[int] = set()
+        """Numbers of peers that have said goodbye and have not ended yet."""
+        self._rolled_back: set[int] = set()
+        """Numbers of peers that run on a store that has returned to an older copy."""
         self._pairs: dict[int, tuple[Driver, Driver]] = {}
         """By the copy's number: a machine and its copy, of which one is to end."""
-        self._is_quiet = False
+        self.is_quiet = False
+        """Whether the quiet phase has begun, in which nothing fails."""
         self._pending_partition = simulation.options.partition is not None
 
     @property
     def are_over(self) -> bool:
         """Has everything planned happened, and is everybody back? Churn and crashes without a quiet phase go on for ever."""
-        waits_for_quiet = self._simulation.options.quiet is not None and not self._is_quiet
-        return not (self._pending_partition or self._down or self._pairs or waits_for_quiet)
+        waits_for_quiet = self._simulation.options.quiet is not None and not self.is_quiet
+        is_pending = self._pending_partition or self._down or self._closing or self._pairs
+        return not (is_pending or self._rolled_back or waits_for_quiet)
 
     def start(self) -> None:
         """Plan everything, from the first write on."""
@@ -56,11 +66,12 @@ class Faults:
             (options.disk_failures, self._fail_disk),
             (options.clock_steps, self._step_clock),
             (options.cuts, self._cut),
+            (options.rollbacks, self._roll_back),
         )
         for share, strike in strikes:
             if share > 0:
                 self._again(60 / (share * options.peers), strike, is_first=True)
-        if options.restores > 0:
+        if options.restores > 0 or options.rollbacks > 0:
             world.after(_COPY_EVERY_S, self._keep_copies)
         if options.partition is not None:
             at, span, share = options.partition
@@ -70,7 +81,7 @@ class Faults:
             world.after(options.quiet, self._quieten)
 
     def _again(self, mean_s: float, strike: Callable[[], None], *, is_first: bool = False) -> None:
-        if self._is_quiet:
+        if self.is_quiet:
             return
         if not is_first:
             strike()
@@ -101,6 +112,42 @@ class Faults:
         if self._randomness.chance(self._simulation.options.restores):
             driver.was_restored |= driver.store.restore_copy()
         self._simulation.world.after(self._randomness.between(*_DOWN_S), self._restart, driver)
+
+    def take_down(self, driver: Driver, span_s: float, *, closes: bool) -> None:
+        """End a peer, in order or by a kill, and start it again after so long."""
+        if driver.number in self._closing:
+            return
+        if closes:
+            driver.close()
+            self._closing.add(driver.number)
+            self._simulation.world.after(_CLOSING_S, self._closed, driver, driver.run, span_s)
+        else:
+            self._stop_for(driver, span_s)
+
+    def _closed(self, driver: Driver, run: int, span_s: float) -> None:
+        self._closing.discard(driver.number)
+        if driver.is_up and driver.run == run:
+            self._stop_for(driver, span_s)
+
+    def _stop_for(self, driver: Driver, span_s: float) -> None:
+        self._simulation.stop_driver(driver, leaves=False, is_for_good=False)
+        self._down[driver.number] = driver
+        self._simulation.world.after(span_s, self._restart, driver)
+
+    def _roll_back(self) -> None:
+        """A peer's store returns to an older copy while the peer runs; some seconds later an operator restarts the peer."""
+        driver = self._victim(spares_writers=False)
+        if driver is None or not driver.store.roll_back():
+            return
+        driver.was_restored = True
+        self._rolled_back.add(driver.number)
+        span_s = self._randomness.between(*_ROLLED_BACK_S)
+        self._simulation.world.after(span_s, self._end_rolled_back, driver, driver.run)
+
+    def _end_rolled_back(self, driver: Driver, run: int) -> None:
+        self._rolled_back.discard(driver.number)
+        if driver.is_up and driver.run == run:
+            self.take_down(driver, self._randomness.between(*_DOWN_S), closes=False)
 
     def _restart(self, driver: Driver) -> None:
         if self._down.pop(driver.number, None) is not None:
@@ -142,7 +189,7 @@ class Faults:
     def _keep_copies(self) -> None:
         for driver in self._simulation.live:
             driver.store.keep_copy()
-        if not self._is_quiet:
+        if not self.is_quiet:
             self._simulation.world.after(_COPY_EVERY_S, self._keep_copies)
 
     def _fail_disk(self) -> None:
@@ -194,7 +241,7 @@ class Faults:
             self._simulation.network.mend(source, target)
 
     def _quieten(self) -> None:
-        self._is_quiet = True
+        self.is_quiet = True
         simulation = self._simulation
         simulation.network.calm()
         simulation.network.heal()

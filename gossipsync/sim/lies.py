@@ -26,7 +26,7 @@ from gossipsync.core.wire.messages import (
     Want,
     WireLine,
 )
-from gossipsync.core.wire.reconciling import StateSum
+from gossipsync.core.wire.reconciling import Covered, Findings, Parts, StateSum, Verdict
 from gossipsync.sim.randomness import Randomness
 
 _MANY = 1 << 40
@@ -76,6 +76,30 @@ def boast(message: Message, randomness: Randomness) -> Message:
         case Known():
             rows = tuple(row[:8] + b"\x7f" + bytes([255] * 7) for row in message.rows)
             return evolve(message, members=_MANY, rows=rows)
+        case _:
+            return message
+
+
+def hush(message: Message) -> Message | None:
+    """The same message from a source that has trimmed everything and answers no question; None for no message."""
+    match message:
+        case Delta():
+            return evolve(message, bundles=(), is_trimmed=True)
+        case Push() | Covered() | Findings() | Parts() | Verdict():
+            return None
+        case _:
+            return message
+
+
+def drone(message: Message) -> Message | None:
+    """The same message from a source that has trimmed everything and always promises more; None for no message."""
+    match message:
+        case Delta():
+            return evolve(message, bundles=(), is_trimmed=True)
+        case Parts():
+            return evolve(message, is_cut=True, pieces=message.pieces[:1])
+        case Push():
+            return None
         case _:
             return message
 

@@ -177,6 +177,11 @@ class Network:
         """Is there no cut anywhere?"""
         return not self._islands and not self._cuts
 
+    @property
+    def is_sound(self) -> bool:
+        """Whether every frame arrives: no cut anywhere, nothing lost, no narrow links."""
+        return self.is_whole and not self.conditions.may_hit_frames
+
     def reaches(self, source: int, target: int) -> bool:
         """Does what one host sends get to the other?"""
         islands = self._islands

@@ -36,6 +36,8 @@ class Observer:
         self.listeners: list[Listener] = []
         self.witnesses: list[Witness] = []
         """Told of every event of an honest peer."""
+        self.meetings: list[Listener] = []
+        """Told of every peer that has one more link."""
         self.rogues: set[PeerId] = set()
         self._world = world
         self._digests: dict[int, bytes] = {}
@@ -76,6 +78,11 @@ class Observer:
         if not driver.is_rogue:
             for witness in self.witnesses:
                 witness(driver, event)
+
+    def linked(self, driver: Driver) -> None:
+        """A peer has one more link."""
+        for listener in self.meetings:
+            listener(driver)
 
     def vector_of(self, peer: Peer) -> dict[LineKey, int]:
         """What a peer holds of what honest peers wrote."""

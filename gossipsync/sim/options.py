@@ -19,9 +19,13 @@ ORDERINGS: Final = ("mixed", "depth", "breadth", "precise")
 WORKLOADS: Final = ("burst", "poisson", "sessions", "hot", "counters")
 MEMBERSHIPS: Final = ("off", "on")
 STARTS: Final = ("warm", "cold")
+MAX_JOINERS: Final = 1_000
 MIXED_ACKS: Final = "mixed"
 """Each write draws its own level."""
-_SHARES: Final = ("loss", "drops", "duplicates", "reorders", "rogues")
+_SHARES: Final = (
+    *("loss", "drops", "duplicates", "reorders"),
+    *("rogues", "silent", "endless", "restart_after_meeting"),
+)
 _LONGEST_S: Final = 366 * 86_400
 _PATIENCE_ROUNDS: Final = 200
 """Rounds after the last write and the last fault, after which a world that has not converged is given up."""
@@ -68,10 +72,18 @@ class Options:
     """Share of peers a minute beside whom a second machine starts from a copy of their store, key included; one of both ends later."""
     disk_failures: float = 0.0
     """Share of peers whose disk fails a minute, for a while."""
+    rollbacks: float = 0.0
+    """Share of peers a minute whose store returns to an older copy of its data while they run."""
     rogues: float = 0.0
     """Share of peers that alter what they send."""
+    silent: float = 0.0
+    """Share of peers that claim to have trimmed every log and answer no question of a joining peer."""
+    endless: float = 0.0
+    """Share of peers that claim the same and answer a joining peer for ever, with nothing new."""
     skew: float = 0.0
     """Milliseconds by which clocks are off, at most, either way."""
+    clone_skew: float = 0.0
+    """Milliseconds by which the clocks of clones are off, at most, either way, beside `skew`."""
     clock_steps: float = 0.0
     """Share of peers whose clock is set anew a minute, anywhere within `skew`."""
     max_skew: float = 60.0
@@ -90,6 +102,12 @@ class Options:
     """"off": everybody reads one directory; "on": presence is gossiped, from a few seeds on."""
     start: str = "warm"
     """With membership "on": "warm": a mesh in operation, in which all know each other's presence; "cold": everybody knows the seeds alone."""
+    apart: float = 0.0
+    """Seconds from the first write for which every peer lives alone, without seeds, before all meet."""
+    restart_after_meeting: float = 0.0
+    """Probability that a peer is killed or closed within ten seconds of the first link of a run, and starts again."""
+    joiners: tuple[int, float] | None = None
+    """(empty newcomers that start at once, seconds after the first write)."""
     warmup: float | None = None
     """Seconds from the start to the first write; None: as long as links and members need to be known."""
     quiet: float | None = None
@@ -112,6 +130,9 @@ class Options:
         last = max(self.writing_s, self.quiet or 0.0)
         if self.partition is not None:
             last = max(last, self.partition[0] + self.partition[1])
+        if self.joiners is not None:
+            last = max(last, self.joiners[1])
+        last = max(last, self.apart)
         return last + _PATIENCE_ROUNDS * max(self.interval, 8 * self.latency)
 
     @property
@@ -126,7 +147,7 @@ class Options:
 
     def check(self) -> Options:
         """These options. Raises ConfigError with one line that says what to change."""
-        for fault in (*self._counts(), *self._spans(), *self._choices()):
+        for fault in (*self._counts(), *self._spans(), *self._starts(), *self._choices()):
             raise ConfigError(fault)
         return self
 
@@ -151,12 +172,14 @@ class Options:
         if not 0 <= self.seed < 1 << 63:
             faults.append(f"--seed is 0 to 2^63 - 1, not {self.seed}")
         faults += [
-            f"--{name} is a share from 0 to 1, not {getattr(self, name)}"
+            f"--{name.replace('_', '-')} is a share from 0 to 1, not {getattr(self, name)}"
             for name in _SHARES
             if not 0 <= getattr(self, name) <= 1
         ]
-        if round(self.rogues * self.peers) > self.peers - self.writers:
-            faults.append("--rogues leaves no honest writer: make it smaller")
+        shares = (self.rogues, self.silent, self.endless)
+        if sum(round(share * self.peers) for share in shares) > self.peers - self.writers:
+            named = "--rogues" if self.rogues else "--silent" if self.silent else "--endless"
+            faults.append(f"{named} leaves no honest writer: make it smaller")
         return faults
 
     def _spans(self) -> list[str]:
@@ -183,11 +206,13 @@ class Options:
             "crashes",
             "clones",
             "disk_failures",
+            "rollbacks",
             "clock_steps",
             "restores",
             "skew",
+            "clone_skew",
         ):
-            if not 0 <= getattr(self, name) <= (1e9 if name == "skew" else 60):
+            if not 0 <= getattr(self, name) <= (1e9 if "skew" in name else 60):
                 shown = name.replace("_", "-")
                 faults.append(f"--{shown} is out of its bounds: {getattr(self, name)}")
         return [*faults, *self._partition()]
@@ -203,6 +228,35 @@ class Options:
         if self.until is not None and at >= self.until:
             return [f"--partition begins at {at:g} s, after the end at {self.until:g} s (--until)"]
         return []
+
+    def _starts(self) -> list[str]:
+        """Faults of options about how peers start and meet."""
+        faults = []
+        last = self.quiet if self.until is None else self.until
+        if not 0 <= self.apart <= 86_400:
+            faults.append(f"--apart is 0 s to a day, not {self.apart}")
+        elif self.apart and (self.membership, self.start) != ("on", "cold"):
+            faults.append(
+                "--apart needs --membership on --start cold: otherwise all know each other"
+            )
+        elif last is not None and self.apart and self.apart >= last:
+            named = "--quiet" if self.until is None else "--until"
+            faults.append(f"--apart {self.apart:g} s must end before {named}, {last:g} s")
+        if self.restart_after_meeting and self.quiet is None:
+            faults.append(
+                "--restart-after-meeting needs --quiet: otherwise peers restart without end"
+            )
+        if self.joiners is None:
+            return faults
+        count, at_s = self.joiners
+        if not 1 <= count <= MAX_JOINERS or not at_s >= 0:
+            faults.append(
+                f"--joiners is 1 to {MAX_JOINERS:,} at 0 s or later, not {count}@{at_s:g}"
+            )
+        elif last is not None and at_s >= last:
+            named = "--quiet" if self.until is None else "--until"
+            faults.append(f"--joiners come at {at_s:g} s, which must be before {named}, {last:g} s")
+        return faults
 
     def _choices(self) -> list[str]:
         choices = {
@@ -233,12 +287,18 @@ class Options:
         """The command line that runs this world again."""
         return " ".join(["gossipsync sim run", *self.arguments(evolve(_DEFAULT, peers=0))])
 
+    def _text(self, name: str, value: object) -> str:
+        if name == "joiners" and self.joiners is not None:
+            count, at_s = self.joiners
+            return f"{count}@{at_s!r}"
+        return _shown(value)
+
     def arguments(self, usual: Options) -> list[str]:
         """What a command line has to say where others are usual; the seed in any case."""
         arguments = []
         for name, value in self.shown().items():
             if name == "seed" or value != getattr(usual, name):
-                arguments.append(f"--{name.replace('_', '-')} {_shown(value)}")
+                arguments.append(f"--{name.replace('_', '-')} {self._text(name, value)}")
         return arguments
 
 

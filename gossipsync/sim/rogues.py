@@ -20,7 +20,7 @@ from gossipsync.core.wire.messages import (
     encode_message,
 )
 from gossipsync.sim.forgery import Forger, Machine
-from gossipsync.sim.lies import babble, boast
+from gossipsync.sim.lies import babble, boast, drone, hush
 from gossipsync.sim.randomness import Randomness
 
 _KEPT_FRAMES: Final = 32
@@ -39,6 +39,8 @@ HABITS: Final = (
     "pose",
     "babble",
 )
+SOURCES: Final = ("silent", "endless")
+"""Habits of rogues that keep joining peers out, each with an option of its own."""
 
 
 class Rogue:
@@ -50,6 +52,8 @@ class Rogue:
     - ahead: own bundles stamped just inside the skew bound, or far beyond; flaw: own bundles with one thing wrong
     - boast: digests, lines, comparisons and confirmations that are not true; pose: presence that is not true
     - babble: messages that nobody waits for, and such as nobody knows
+    - silent: everything is trimmed, and no question of a joining peer is answered
+    - endless: everything is trimmed, and every answer to a joining peer promises more
     """
 
     def __init__(self, habit: str, randomness: Randomness) -> None:
@@ -61,6 +65,8 @@ class Rogue:
     def alter(self, data: bytes, machine: Machine, target: int) -> list[bytes]:
         """What goes out to a host in place of one frame."""
         randomness = self._randomness
+        if self.habit in SOURCES:
+            return self._kept_out(data)
         if not randomness.chance(0.5):
             return [data]
         match self.habit:
@@ -78,6 +84,13 @@ class Rogue:
                 return [data] if made is None else [data, _framed(made)]
             case _:
                 return self._twisted(data)
+
+    def _kept_out(self, data: bytes) -> list[bytes]:
+        message = decode_message(data[LENGTH_BYTES:])
+        told = hush(message) if self.habit == "silent" else drone(message)
+        if told is message:
+            return [data]
+        return [] if told is None else [_framed(told)]
 
     def _twisted(self, data: bytes) -> list[bytes]:
         message = decode_message(data[LENGTH_BYTES:])

@@ -21,8 +21,9 @@ from gossipsync.sim.ledger import Ledger
 from gossipsync.sim.network import Conditions, Network
 from gossipsync.sim.observer import Observer
 from gossipsync.sim.options import Options
-from gossipsync.sim.rogues import HABITS, Rogue
+from gossipsync.sim.rogues import HABITS, SOURCES, Rogue
 from gossipsync.sim.roster import Roster
+from gossipsync.sim.starts import Starts
 from gossipsync.sim.trace import Trace
 from gossipsync.sim.workload import Workload
 from gossipsync.sim.world import World
@@ -49,23 +50,34 @@ class Simulation:
         """Machines that were started from copies of others, of these."""
         self.machines: dict[PeerId, list[Driver]] = {}
         """By their keys: several where there are copies."""
+        self.are_apart = options.apart > 0
+        """Whether peers start without seeds, because they have not met yet."""
         self._newest: tuple[float, int] = (-1.0, 0)
         self._randomness = self.world.randomness.stream("simulation")
+        self._clone_clocks = self.world.randomness.stream("clone clocks")
         rogues = self._rogues()
         for number in range(options.peers):
             self.new_driver(rogue=rogues.get(number))
         self.workload = Workload(self.world, options, self.writers, self.honest, self.ledger)
         self.faults = Faults(self)
+        self.starts = Starts(self)
 
     def _rogues(self) -> dict[int, Rogue]:
         """Rogues are drawn from those who do not write."""
         options, randomness = self.options, self._randomness
         candidates = list(range(options.writers, options.peers))
         chosen = randomness.sample(candidates, round(options.rogues * options.peers))
-        return {
+        rogues = {
             number: Rogue(randomness.pick(HABITS), randomness.stream("rogue", number))
             for number in sorted(chosen)
         }
+        # From a stream of their own, so that worlds without them stay the same.
+        sources = self.world.randomness.stream("sources")
+        for habit, share in zip(SOURCES, (options.silent, options.endless), strict=True):
+            left = [number for number in candidates if number not in rogues]
+            for number in sources.sample(left, min(len(left), round(share * options.peers))):
+                rogues[number] = Rogue(habit, sources.stream("rogue", number))
+        return rogues
 
     def new_driver(self, *, rogue: Rogue | None = None) -> Driver:
         """A machine that has not been started yet."""
@@ -100,7 +112,7 @@ class Simulation:
             self.authority,
             self.roster,
             self.observer,
-            clock=self._clock(),
+            clock=self._clone_clock(),
             store=original.store.twin(),
             was_restored=original.was_restored,
         )
@@ -120,7 +132,7 @@ class Simulation:
             network=self.authority.network,
             name=f"peer-{number}",
             addresses=(_address(number),),
-            seeds=tuple(map(_address, range(min(_SEEDS, options.peers)))) if is_open else (),
+            seeds=() if self.are_apart else self.seeds,
             gossip_interval_s=options.interval,
             fanout=options.fanout,
             max_skew_ms=round(1000 * options.max_skew),
@@ -132,6 +144,19 @@ class Simulation:
             ordering=options.ordering,
             limits=limits,
         )
+
+    @property
+    def seeds(self) -> tuple[str, ...]:
+        """The addresses that all peers know, where membership is gossiped."""
+        is_open = self.options.membership == "on"
+        return tuple(map(_address, range(min(_SEEDS, self.options.peers)))) if is_open else ()
+
+    def _clone_clock(self) -> Clock:
+        """The clock of a copy's machine: wrong in its own way."""
+        clock, skew = self._clock(), self.options.clone_skew
+        if skew:
+            clock.step(self._clone_clocks.between(-skew, skew))
+        return clock
 
     def _clock(self) -> Clock:
         skew, randomness = self.options.skew, self._randomness
@@ -162,6 +187,7 @@ class Simulation:
     def _begin(self) -> None:
         self.workload.start()
         self.faults.start()
+        self.starts.start()
 
     def start_driver(self, driver: Driver) -> None:
         """Run a machine's peer, and count it."""
@@ -219,7 +245,8 @@ class Simulation:
     @property
     def has_old_lives(self) -> bool:
         """May a log be written from two stores, of which one does not know how far the other went?"""
-        return self.options.restores > 0 or self.options.clones > 0
+        options = self.options
+        return options.restores > 0 or options.clones > 0 or options.rollbacks > 0
 
     @property
     def forks_differ(self) -> bool:
@@ -233,10 +260,43 @@ class Simulation:
 
     @property
     def is_settled(self) -> bool:
-        """Has everything happened that was planned, and have all peers the same?"""
+        """Whether everything planned has happened, all peers have the same, and all are ready."""
+        return self.is_equal and self.are_ready
+
+    @property
+    def are_ready(self) -> bool:
+        """Whether no peer is joining any more and links lead from each to each.
+
+        Asked only where faults end and members are gossiped: under a directory links come and go by the round.
+        """
+        if self.roster is not None or self.options.quiet is None:
+            return True
+        honest = self.honest()
+        if len({driver.key for driver in honest}) < 2:
+            return True
+        is_ready = all(driver.peer is None or driver.peer.state == "ready" for driver in honest)
+        return is_ready and not self.unreached()
+
+    def unreached(self) -> list[int]:
+        """Honest peers to which no links lead from the first of them, through honest peers."""
+        honest = self.honest()
+        reached = {honest[0].number: honest[0]} if honest else {}
+        waiting = list(reached.values())
+        while waiting:
+            for number in waiting.pop().neighbours.values():
+                other = self.drivers[number]
+                if number not in reached and not other.is_rogue:
+                    reached[number] = other
+                    waiting.append(other)
+        return [driver.number for driver in honest if driver.number not in reached]
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether everything planned has happened and all peers have the same."""
         return (
             self.workload.left == 0
             and self.faults.are_over
+            and self.starts.are_over
             and self.observer.are_equal
             and self.world.now_s >= self.options.first_write_s
             and not any(map(_is_hollow, self.honest()))

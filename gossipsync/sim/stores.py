@@ -38,6 +38,10 @@ class SimulatedStore:
         self._lines: dict[_Log, int] = {}
         """Where the buffered calls have moved them."""
         self._copy: tuple[dict[_Log, _Kept], dict[str, bytes]] | None = None
+        self._is_rolled_back = False
+        """Whether committed data is missing that this process has committed or loaded."""
+        self._lost: dict[_Log, int] = {}
+        """Lines as they were before the store returned to an older copy under the running peer."""
         self._copied: set[_Log] = set()
         """Logs that the copy shares: they are written only after another copy of them."""
 
@@ -98,6 +102,8 @@ class SimulatedStore:
         """Keep what was buffered. Raises StoreError while the disk fails."""
         if self.is_failing:
             raise StoreError("the simulated disk fails")
+        if self._is_rolled_back:
+            raise StoreError("the simulated disk holds an older copy: the last commit is missing")
         for change in self._waiting:
             change()
         self._forget_buffer()
@@ -124,6 +130,22 @@ class SimulatedStore:
         self._copied = set(logs)
         return True
 
+    def roll_back(self) -> bool:
+        """Put the copy back under a running peer, as a fail-over to a lagging replica does; False where there is none.
+
+        A commit proves that the commit before it is there, so none succeeds until the peer has started again.
+        """
+        if self._copy is None:
+            return False
+        # It may have returned to the copy before, in the same run.
+        former = {log: kept.last for log, kept in self._logs.items()} | self._lost
+        buffer, lines = list(self._waiting), dict(self._lines)
+        self.restore_copy()
+        self._waiting, self._lines = buffer, {**former, **lines}
+        self._lost = former
+        self._is_rolled_back = True
+        return True
+
     def twin(self) -> SimulatedStore:
         """Another disk, with what is committed on this one."""
         twin = SimulatedStore()
@@ -143,11 +165,17 @@ class SimulatedStore:
         kept = self._logs.get((bucket, origin))
         return kept.last if kept is not None else 0
 
+    def was_stored(self, bucket: str, origin: Origin) -> int:
+        """The line of a log that this run may call stored: it was committed, whether or not an older copy has come back since."""
+        return max(self.stored(bucket, origin), self._lost.get((bucket, origin), 0))
+
     def _line(self, log: _Log) -> int:
         line = self._lines.get(log)
         return line if line is not None else self.stored(*log)
 
     def _forget_buffer(self) -> None:
+        self._is_rolled_back = False
+        self._lost = {}
         self._waiting.clear()
         self._lines.clear()
 

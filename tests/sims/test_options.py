@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from gossipsync.cli._sim_options import parsed
 from gossipsync.errors import ConfigError
 from gossipsync.sim import Options, run
 
@@ -36,6 +37,22 @@ IMPOSSIBLE: list[tuple[dict[str, object], str]] = [
     ({"max_skew": 0.0}, "--max-skew"),
     ({"trim_after": -1.0}, "--trim-after"),
     ({"seed": -1}, "--seed"),
+    ({"silent": 1.5}, "--silent"),
+    ({"endless": -0.1}, "--endless"),
+    ({"peers": 4, "writers": 2, "silent": 0.5, "endless": 0.25}, "--silent"),
+    ({"peers": 4, "writers": 2, "endless": 0.75}, "--endless"),
+    ({"rollbacks": 61.0}, "--rollbacks"),
+    ({"clone_skew": -1.0}, "--clone-skew"),
+    ({"apart": -1.0}, "--apart"),
+    ({"apart": 5.0}, "--apart"),
+    ({"apart": 5.0, "membership": "on", "start": "warm"}, "--apart"),
+    ({"apart": 5.0, "membership": "on", "start": "cold", "quiet": 5.0}, "--apart"),
+    ({"apart": 5.0, "membership": "on", "start": "cold", "until": 4.0}, "--apart"),
+    ({"restart_after_meeting": 2.0, "quiet": 5.0}, "--restart-after-meeting"),
+    ({"restart_after_meeting": 0.5}, "--restart-after-meeting"),
+    ({"joiners": (0, 1.0)}, "--joiners"),
+    ({"joiners": (2, math.nan)}, "--joiners"),
+    ({"joiners": (2, 5.0), "quiet": 5.0}, "--joiners"),
 ]
 
 
@@ -53,3 +70,17 @@ def test_the_command_names_what_differs_from_the_defaults() -> None:
     assert options.command() == (
         "gossipsync sim run --peers 9 --seed 4 --loss 0.1 --partition 1:2.5:0.5 --push on"
     )
+
+
+def test_the_command_of_a_world_of_starts_can_be_parsed_again() -> None:
+    options = Options(
+        membership="on", start="cold", apart=4.5, joiners=(6, 20.25), silent=0.1, quiet=30.0
+    )
+    command = options.command()
+    assert command.endswith("--apart 4.5 --joiners 6@20.25 --quiet 30.0")
+    words = command.split()[3:]
+    given = {
+        name.removeprefix("--").replace("-", "_"): text
+        for name, text in zip(words[::2], words[1::2], strict=True)
+    }
+    assert Options(**{name: parsed(name, text) for name, text in given.items()}) == options  # type: ignore[arg-type]

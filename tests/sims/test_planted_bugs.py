@@ -12,6 +12,8 @@ from gossipsync.core._peer.exchange import Exchanges
 from gossipsync.core._peer.forks import Forks
 from gossipsync.core._peer.lives import Lives
 from gossipsync.core._peer.reconciling import Reconciler
+from gossipsync.core._peer.standing import Standing
+from gossipsync.core.model.events import StateChanged
 from gossipsync.core.model.hlc import HybridClock
 from gossipsync.core.model.reasons import SENDERS_FAULT, Reason
 from gossipsync.core.replication import cells, views
@@ -187,10 +189,54 @@ def digests_go_unread(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Exchanges, "_note", note)
 
 
+def ready_at_first_sight(patch: pytest.MonkeyPatch) -> None:
+    """A peer says ready as soon as it has a link."""
+    sound = Standing.update
+
+    def update(self: Standing) -> None:
+        sound(self)
+        if self.state == "joining":
+            self.state, self.was_ready, self.is_established = "ready", True, True
+            self._ctx.emit(StateChanged("ready"))
+
+    patch.setattr(Standing, "update", update)
+
+
+def no_peer_begins(patch: pytest.MonkeyPatch) -> None:
+    """Each peer waits for another to be ready first."""
+    sound = Standing.update
+
+    def update(self: Standing) -> None:
+        sound(self)
+        if self.state == "ready":
+            self.state = "joining"
+
+    patch.setattr(Standing, "update", update)
+
+
+def no_run_ends(patch: pytest.MonkeyPatch) -> None:
+    """A joining peer takes over a member's state again and again."""
+    patch.setattr(Reconciler, "_complete", lambda self, link, run: self._give_up("reconcile-late"))
+
+
+def older_copies_go_unnoticed(patch: pytest.MonkeyPatch) -> None:
+    """A store that has returned to an older copy loses what it is given from then on, and says that it is stored."""
+    sound = SimulatedStore.commit
+
+    def commit(self: SimulatedStore) -> None:
+        if self._is_rolled_back:
+            self._waiting.clear()
+        else:
+            sound(self)
+
+    patch.setattr(SimulatedStore, "commit", commit)
+
+
 WRITES = {"peers": 6, "updates": 60, "writers": 3, "workload": "poisson", "rate": 10.0}
 SESSIONS = {**WRITES, "workload": "sessions", "updates": 200, "writers": 6}
 ROGUES = {**WRITES, "rogues": 0.5}
 CLONES = {**WRITES, "peers": 3, "updates": 5, "membership": "on", "clones": 2.0, "until": 150.0}
+COLD = {**WRITES, "peers": 4, "membership": "on", "start": "cold", "push": True}
 PLANTED: list[tuple[type[checkers.Checker], Plant, dict[str, Any]]] = [
     (checkers.Acks, store_keeps_nothing, WRITES),
     (checkers.Vectors, lines_slip_back, WRITES),
@@ -224,6 +270,14 @@ PLANTED: list[tuple[type[checkers.Checker], Plant, dict[str, Any]]] = [
         digests_go_unread,
         {**WRITES, "interval": 0.2, "peers": 4, "quiet": 6.0},
     ),
+    (checkers.Liveness, no_peer_begins, {**COLD, "apart": 4.0, "quiet": 10.0}),
+    (checkers.Liveness, no_run_ends, {**COLD, "joiners": (2, 8.0), "quiet": 10.0}),
+    (
+        checkers.Readiness,
+        ready_at_first_sight,
+        {**COLD, "joiners": (3, 8.0), "quiet": 10.0, "trim_after": 0.2},
+    ),
+    (checkers.Acks, older_copies_go_unnoticed, {**COLD, "rollbacks": 60.0, "quiet": 20.0}),
 ]
 
 

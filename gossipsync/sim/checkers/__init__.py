@@ -22,8 +22,10 @@ from gossipsync.sim.checkers.counters import Counters
 from gossipsync.sim.checkers.durability import Durability
 from gossipsync.sim.checkers.finals import Finals
 from gossipsync.sim.checkers.forks import Forks
+from gossipsync.sim.checkers.liveness import Liveness
 from gossipsync.sim.checkers.lives import Lives
 from gossipsync.sim.checkers.prefix import Prefix
+from gossipsync.sim.checkers.readiness import Readiness
 from gossipsync.sim.checkers.signatures import Signatures
 from gossipsync.sim.checkers.values import Values
 from gossipsync.sim.checkers.vectors import Vectors
@@ -48,8 +50,10 @@ __all__ = [
     "Durability",
     "Finals",
     "Forks",
+    "Liveness",
     "Lives",
     "Prefix",
+    "Readiness",
     "Signatures",
     "Values",
     "Vectors",
@@ -71,6 +75,8 @@ CHECKERS: Final[tuple[type[Checker], ...]] = (
     Durability,
     Signatures,
     Convergence,
+    Liveness,
+    Readiness,
 )
 _SMALL_WORLD: Final = 16
 """Peers up to which every change is looked at."""

@@ -25,7 +25,7 @@ class Acks(Checker):
 
     def confirmed(self, driver: Driver, peer: Peer, entry: Entry, ack: Ack) -> None:
         """Count the stores that have it now."""
-        if driver.store.stored(entry.bucket, entry.written.origin) < entry.written.index:
+        if not _has_stored(driver, entry):
             self.violate(f"write {entry.number} is confirmed and its own store lacks it", driver)
             return
         claimed = set(peer.acked_by(entry.written))
@@ -87,4 +87,4 @@ class Acks(Checker):
 
 
 def _has_stored(driver: Driver, entry: Entry) -> bool:
-    return driver.store.stored(entry.bucket, entry.written.origin) >= entry.written.index
+    return driver.store.was_stored(entry.bucket, entry.written.origin) >= entry.written.index

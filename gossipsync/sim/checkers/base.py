@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, ClassVar
 from gossipsync.core import Peer
 from gossipsync.core.model.acks import Ack
 from gossipsync.core.model.events import Event
+from gossipsync.core.model.hlc import hlc_ms
+from gossipsync.core.replication.cells import STAMP, TOMBSTONE, cells_in, rank
 from gossipsync.sim.driver import Driver
 from gossipsync.sim.ledger import Entry
 
@@ -58,6 +60,47 @@ class Checker:
     def entries_held(self, peer: Peer) -> list[Entry]:
         """Entries of the ledger that a peer's vector claims, and its own that are not sealed yet."""
         return self.simulation.ledger.held_by(peer)
+
+    def may_be_forgotten(self, entry: Entry) -> bool:
+        """Is it a delete, or has it expired, so long ago by anybody's clock that a newcomer need not be told of it?
+
+        Peers keep shadows for twice the largest skew longer, but states are compared without those that may be gone by then.
+        """
+        options = self.simulation.options
+        ended_ms = hlc_ms(entry.written.hlc) if entry.op == "delete" else entry.expires_ms
+        if ended_ms is None:
+            return False
+        return ended_ms + 1000 * options.horizon <= self.simulation.newest_ms()
+
+    def unknown_of(self, entries: list[Entry], peer: Peer) -> Entry | None:
+        """The newest of these writes to a key of which a peer knows nothing that new; None where it knows all.
+
+        A key that knows its newest write knows all before it. A write may have lost to one that is forgotten by now, and whose own
+        line this peer need not claim yet: a reconciliation that was cut has brought cells and moved no line.
+        """
+        newest_of: dict[tuple[str, str], Entry] = {}
+        for entry in entries:
+            known = newest_of.get((entry.bucket, entry.key))
+            if known is None or entry.written.hlc > known.written.hlc:
+                newest_of[entry.bucket, entry.key] = entry
+        for (bucket, key), entry in newest_of.items():
+            if self.may_be_forgotten(entry):
+                continue
+            replica = peer.replicas.get(bucket)
+            group = None if replica is None else replica.group(key)
+            newest = 0
+            for cell in () if group is None else cells_in(group):
+                is_tombstone = cell[1] == TOMBSTONE
+                newest = max(newest, rank(cell) if is_tombstone else cell[STAMP])
+            if newest < entry.written.hlc and not self._was_deleted(entry):
+                return entry
+        return None
+
+    def _was_deleted(self, entry: Entry) -> bool:
+        return any(
+            later.written.hlc > entry.written.hlc and self.may_be_forgotten(later)
+            for later in self.simulation.ledger.by_key[entry.bucket, entry.key]
+        )
 
     def may_be_ahead(self, driver: Driver, peer: Peer) -> bool:
         """May its state hold more than its vector claims? Reconciling brings cells first, and the lines when all have come.

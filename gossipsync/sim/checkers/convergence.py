@@ -19,7 +19,7 @@ class Convergence(Checker):
     def finished(self) -> None:
         """Compare all with the first that has the same, bucket by bucket."""
         simulation = self.simulation
-        if not simulation.is_settled:
+        if not simulation.is_equal:
             if simulation.options.quiet is not None:
                 counted = len(simulation.observer)
                 equal = len(simulation.observer.most_equal)

@@ -62,6 +62,6 @@ class Counters(Checker):
 
     def finished(self) -> None:
         """Everybody once more."""
-        self._is_at_rest = self.simulation.is_settled
+        self._is_at_rest = self.simulation.is_equal
         for driver, peer in self.honest():
             self.changed(driver, peer)

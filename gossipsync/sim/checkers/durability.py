@@ -1,4 +1,8 @@
-"""Durability: nothing acknowledged is lost while a holder lives."""
+"""Durability: nothing acknowledged is lost while a holder lives.
+
+A machine whose store was put back to an older copy, between two runs or under a running peer, holds what that copy has or what it
+has stored since.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from gossipsync.core import Peer
 from gossipsync.sim.checkers.base import Checker, Violate
 from gossipsync.sim.driver import Driver
+from gossipsync.sim.ledger import Entry
 
 if TYPE_CHECKING:
     from gossipsync.sim.simulation import Simulation
@@ -46,12 +51,13 @@ class Durability(Checker):
     def finished(self) -> None:
         """Look for confirmed writes in every vector."""
         simulation = self.simulation
-        if not simulation.is_settled:
+        if not simulation.is_equal:
             return
-        alive = {driver.number for driver in simulation.honest() if not driver.was_restored}
+        alive = {driver.number: driver for driver in simulation.honest()}
         vectors = [(driver, peer.vector()) for driver, peer in self.honest()]
         for entry in simulation.ledger.entries:
-            if not alive & self._holders.get(entry.number, set()):
+            confirmed = self._holders.get(entry.number, set())
+            if not any(_has_kept(alive[number], entry) for number in confirmed & alive.keys()):
                 continue
             key = (entry.bucket, entry.written.origin)
             for driver, vector in vectors:
@@ -61,3 +67,9 @@ class Durability(Checker):
                         driver,
                     )
                     return
+
+
+def _has_kept(driver: Driver, entry: Entry) -> bool:
+    """Whether its store was never put back to an older copy, or has the write in spite of that."""
+    stored = driver.store.stored(entry.bucket, entry.written.origin)
+    return not driver.was_restored or stored >= entry.written.index
