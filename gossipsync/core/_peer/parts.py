@@ -22,6 +22,7 @@ from gossipsync.core._peer.introductions import Introductions
 from gossipsync.core._peer.links import Links
 from gossipsync.core._peer.lives import Lives
 from gossipsync.core._peer.looking import Looks
+from gossipsync.core._peer.pauses import Pauses
 from gossipsync.core._peer.probing import Probing
 from gossipsync.core._peer.reconciling import Reconciler
 from gossipsync.core._peer.report import Report
@@ -51,6 +52,7 @@ class Parts:
         self._ctx = ctx
         config = ctx.config
         self.standing = Standing(ctx)
+        self.pauses = Pauses(ctx)
         self.lives = Lives(ctx)
         self.sealer = Sealer(config.network, ctx.logs, config.limits, ctx.sign)
         self.admission = Admission(

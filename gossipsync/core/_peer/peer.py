@@ -119,6 +119,7 @@ class Peer(Queries):
     def handle_link_down(self, link: LinkId, reason: str, now: Now) -> None:
         """A connection has ended, by us or by the other."""
         self._ctx.now = now
+        self._parts.pauses.notice()
         self._links.down(link, reason)
         self._parts.showing.drop_link(link)
         self._looks.drop_link(link)
@@ -165,6 +166,7 @@ class Peer(Queries):
         """The moment of `next_deadline()` has come."""
         ctx = self._ctx
         ctx.now = now
+        self._parts.pauses.notice()
         for name, replica in ctx.replicas.items():
             due_ms = replica.next_sweep_ms()
             if due_ms is not None and due_ms <= now.wall_ms and replica.sweep(now.wall_ms):
@@ -188,6 +190,7 @@ class Peer(Queries):
     def receive_data(self, link: LinkId, data: bytes, now: Now) -> None:
         """Bytes of a link's stream, in any pieces."""
         self._ctx.now = now
+        self._parts.pauses.notice()
         self._receiving.receive_data(link, data)
 
     # -- the application speaks ------------------------------------------------------------------------------

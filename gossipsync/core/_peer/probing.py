@@ -20,6 +20,7 @@ from typing import Final
 from attrs import define, field
 
 from gossipsync.core._peer.context import Context, Link
+from gossipsync.core._peer.pauses import PAUSE_SHARE
 from gossipsync.core._peer.verdicts import Verdicts
 from gossipsync.core.membership.members import Member
 from gossipsync.core.membership.presence import Stance
@@ -32,8 +33,6 @@ SCOUTS: Final = 3
 """Members asked to reach one that does not answer us; SWIM's and Lifeguard's k."""
 CALM_S: Final = 5.0
 """No verdicts for so long after our own loop stood still: what arrived meanwhile must be read first, and others must find us again."""
-_STALLED: Final = 0.5
-"""Probe intervals by which a deadline may be late; beyond, our own loop has stood still."""
 _PINGS: Final = 3
 """Links pinged a tick while all are linked with all: with those that the other ends ping, all in less than two ticks."""
 _PINGS_IN_VIEW: Final = 2
@@ -123,7 +122,7 @@ class Probing:
     def wake(self) -> None:
         """Something is due."""
         now_s = self._ctx.now.mono_s
-        if now_s - self.deadline_s > _STALLED * self._ctx.config.probe_interval_s:
+        if now_s - self.deadline_s > PAUSE_SHARE * self._ctx.config.probe_interval_s:
             self._stalled()
         for peer, probe in list(self._probes.items()):
             if probe.due_s <= now_s:

@@ -101,6 +101,7 @@ class Queries:
             if due_ms is not None:
                 due_s = ctx.now.mono_s + max(0, due_ms - ctx.now.wall_ms) / 1000
                 soonest_s = min(soonest_s, due_s)
+        self._parts.pauses.armed_s = soonest_s
         return soonest_s
 
     @property

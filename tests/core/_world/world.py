@@ -163,10 +163,16 @@ class World:
         """The machine stands still: its links stay, nobody answers over them."""
         node.is_paused = True
 
-    def resume(self, node: Node, *, stood_still_s: float = 0.0) -> None:
-        """It goes on with what has come meanwhile; its monotonic clock may have missed some of the time."""
+    def resume(self, node: Node, *, stood_still_s: float = 0.0, timer_first: bool = False) -> None:
+        """It goes on with what has come meanwhile; its monotonic clock may have missed some of the time.
+
+        `timer_first`: its overdue deadline is handled before the bytes that wait, as an event loop may do.
+        """
         node.is_paused = False
         node.stood_still_s += stood_still_s
+        if timer_first and node.peer is not None:
+            node.peer.handle_deadline(node.now)
+            self.touched(node)
         for end in list(self._ends.values()):
             if end.node is node:
                 self._flow(end)
