@@ -1,6 +1,8 @@
-"""What every test shares: hypothesis profiles, and the rule that CI skips nothing silently."""
+"""What every test shares: hypothesis profiles, the rule that CI skips nothing silently, and that bugs are not swallowed."""
 
+import logging
 import os
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
@@ -15,6 +17,7 @@ settings.load_profile("ci" if _IN_CI else "local")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "plants_bugs: raises within the engine on purpose")
     if _IN_CI:
         config.pluginmanager.register(_RefuseSkips(), "refuse-skips")
 
@@ -53,3 +56,27 @@ class _RefuseSkips:
             for line in self.skipped:
                 terminalreporter.line(line)
             terminalreporter.line(f'(allowed: a reason that begins with "{_ALLOWED_SKIP}")')
+
+
+class _Bugs(logging.Handler):
+    """Collects what the engine survives in service and must not survive in a test."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.found: list[str] = []
+
+    def emit(self, entry: logging.LogRecord) -> None:
+        if "a bug in gossipsync" in entry.getMessage():
+            trace = logging.Formatter().formatException(entry.exc_info) if entry.exc_info else ""
+            self.found.append(f"{entry.getMessage()}\n{trace}")
+
+
+@pytest.fixture(autouse=True)
+def no_bugs(request: pytest.FixtureRequest) -> Iterator[None]:
+    """An exception that the engine noted and survived fails the test, unless the test plants it."""
+    bugs, logger = _Bugs(), logging.getLogger("gossipsync")
+    logger.addHandler(bugs)
+    yield
+    logger.removeHandler(bugs)
+    if bugs.found and request.node.get_closest_marker("plants_bugs") is None:
+        pytest.fail("\n".join(bugs.found), pytrace=False)

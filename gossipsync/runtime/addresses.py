@@ -1,12 +1,12 @@
 """What to bind is not what others dial: from bound addresses to advertised ones.
 
-Invariant: what is advertised names a host and a port other than zero, never "every interface".
+Invariant: each advertised address is one that others take (see core.model.address), and never "every interface".
 """
 
 import socket
 from typing import Final
 
-from gossipsync.runtime.tcp import join_address, split_address
+from gossipsync.core.model.address import is_address, join_address, split_address
 
 __all__ = ["advertised"]
 
@@ -22,7 +22,9 @@ def advertised(advertise: str | None, bound: tuple[str, ...]) -> tuple[str, ...]
     if advertise is not None:
         host, port = split_address(advertise)
         return (join_address(host, port or split_address(bound[0])[1]),)
-    return tuple(dict.fromkeys(_reachable(*split_address(address)) for address in bound))
+    named = [_reachable(*split_address(address)) for address in filter(is_address, bound)]
+    # The machine's own name may be no name that others can look up.
+    return tuple(filter(is_address, dict.fromkeys(named)))
 
 
 def _reachable(host: str, port: int) -> str:

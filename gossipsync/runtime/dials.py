@@ -13,8 +13,10 @@ from typing import Final
 import trio
 from attrs import define
 
+from gossipsync.core.model.address import check_address, split_address
 from gossipsync.core.wire.hello import HelloError
-from gossipsync.runtime.tcp import HandshakeError, split_address
+from gossipsync.runtime.faults import EFFECTS_FAILED, INTERNAL, Faults
+from gossipsync.runtime.tcp import HandshakeError
 from gossipsync.runtime.transport import Connection, Transport
 
 __all__ = ["DIALS_LIMIT", "Dialer", "Expectation"]
@@ -40,10 +42,12 @@ class Dialer:
         transport: Transport,
         handle_up: Callable[[Connection, str], Awaitable[None]],
         handle_failed: Callable[[str, str], None],
+        faults: Faults,
     ) -> None:
         self._transport = transport
         self._handle_up = handle_up
         self._handle_failed = handle_failed
+        self._faults = faults
         self._dialling: set[str] = set()
         self._linked: Counter[str] = Counter()
         self._expectations: list[Expectation] = []
@@ -69,9 +73,14 @@ class Dialer:
 
     async def _dial(self, address: str) -> None:
         try:
+            check_address(address)
             connection = await self._transport.dial(*split_address(address))
         except (HandshakeError, HelloError) as error:
             self._fail(address, error.reason.value, str(error))
+            return
+        except Exception as error:  # noqa: BLE001 - a dial that raises is a dial that failed
+            self._faults.note(error, "a dial", EFFECTS_FAILED)
+            self._fail(address, INTERNAL, f"{type(error).__name__}: {error}")
             return
         finally:
             self._dialling.discard(address)

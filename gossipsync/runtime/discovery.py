@@ -14,8 +14,9 @@ from typing import Final
 import trio
 from attrs import define, field
 
+from gossipsync.core.model.address import split_address
 from gossipsync.runtime.observe import SeedUnresolved
-from gossipsync.runtime.tcp import socket_address, split_address
+from gossipsync.runtime.tcp import socket_address
 
 __all__ = ["LOOKUP_INTERVAL_S", "SeedLookup"]
 

@@ -3,8 +3,8 @@
 It owns the sockets and tasks and decides nothing: what arrives goes to the `Driver`, which speaks to the
 peer, and comes back as calls on this engine's network side.
 
-Invariants: no queue is unbounded; a link that meets a bug of ours is closed, and everybody else is left
-alone; `run` ends within two seconds of `request_close`.
+Invariants: no queue is unbounded. No remote input ends `run`: whatever raises is noted (see `faults`), a link whose
+bytes met a fault is closed, and all other links stay. `run` ends within two seconds of `request_close`.
 """
 
 from collections import Counter
@@ -18,6 +18,7 @@ from attrs import evolve
 
 from gossipsync.core import Now, PeerStatus, Token, Written
 from gossipsync.core.model.acks import Ack
+from gossipsync.core.model.address import split_address
 from gossipsync.core.model.ids import LinkId, PeerId
 from gossipsync.core.model.reasons import WarningCode
 from gossipsync.core.ports import Store
@@ -30,6 +31,7 @@ from gossipsync.runtime.control_waits import until
 from gossipsync.runtime.dials import Dialer, Expectation
 from gossipsync.runtime.discovery import SeedLookup
 from gossipsync.runtime.driver import Driver
+from gossipsync.runtime.faults import INTERNAL
 from gossipsync.runtime.links import Link
 from gossipsync.runtime.observe import (
     EVENT_KINDS,
@@ -44,7 +46,6 @@ from gossipsync.runtime.observe import (
 from gossipsync.runtime.peering import link_peer, make_peer
 from gossipsync.runtime.settings import BucketSettings, Settings
 from gossipsync.runtime.strangers import Strangers, StrangerStatus
-from gossipsync.runtime.tcp import split_address
 from gossipsync.runtime.transport import Connection, Transport
 from gossipsync.runtime.trust.credentials import Credentials
 from gossipsync.runtime.version import VERSION
@@ -80,13 +81,14 @@ class Engine:
         )
         self._strangers = Strangers()
         self.peer = make_peer(settings, self.transport, store, clock.now())
-        self.dialer = Dialer(self.transport, self._serve, self._handle_dial_failed)
         self._committer = Committer(
             store, self._answer_commit, is_immediate=settings.store_kind == "memory"
         )
         for name, asked in settings.buckets.items():
             self._open_bucket(name, asked)
         self._driver = Driver(self.peer, self, self._committer, self.observer, clock)
+        self._faults = self._driver.faults
+        self.dialer = Dialer(self.transport, self._serve, self._handle_dial_failed, self._faults)
         self.lock = self._driver.lock
         self.let_pass = self._driver.let_pass
         self.waiters = self._driver.waiters
@@ -214,8 +216,11 @@ class Engine:
         """No task is left that could change anything; where all is stored, cursors stay valid over the restart."""
         with self.lock:
             if self._is_flushed and not self._committer.is_busy and self._driver.is_idle():
-                self.peer.leave_cursors(self.now())
-                self._committer.commit_now()
+                try:
+                    self.peer.leave_cursors(self.now())
+                    self._committer.commit_now()
+                except Exception as error:  # noqa: BLE001 - the store must still be closed
+                    self._faults.note(error, "leaving cursors")
 
     async def _open(self, nursery: trio.Nursery) -> None:
         settings = self.settings
@@ -249,8 +254,8 @@ class Engine:
             try:
                 await task()
                 return
-            except Exception:  # noqa: BLE001 - a bug of ours must not end the service
-                self._driver.note_bug()
+            except Exception as error:  # noqa: BLE001 - a bug of ours must not end the service
+                self._faults.note(error, "a task of the engine")
                 await trio.sleep(_AFTER_BUG_S)
 
     async def _keep_seeds(self) -> None:
@@ -332,8 +337,11 @@ class Engine:
 
     def receive(self, link: LinkId, data: bytes) -> None:
         """A link's bytes for the peer."""
-        if not self._driver.speak(lambda now: self.peer.receive_data(link, data, now)):
-            self._links[link].hang_up("internal")
+        is_sound = self._driver.speak(
+            lambda now: self.peer.receive_data(link, data, now), f"bytes of link {link}"
+        )
+        if not is_sound:
+            self._driver.end_link(link)
 
     def report_sent(self, link: LinkId, size_bytes: int) -> None:
         """A link's progress for the peer."""
@@ -349,17 +357,21 @@ class Engine:
         queue_bytes = self.peer.config.limits.link_queue_bytes
         link = Link(LinkId(next(self._link_ids)), connection.stream, self, queue_bytes=queue_bytes)
         self._links[link.id] = link
-        reason = "internal"
-        remote = link_peer(connection, dialled)
-        self._strangers.link_up(remote.peer)
+        reason = INTERNAL
         try:
-            if self._driver.speak(lambda now: self.peer.handle_link_up(link.id, remote, now)):
+            remote = link_peer(connection, dialled)
+            self._strangers.link_up(remote.peer)
+            if self._driver.speak(
+                lambda now: self.peer.handle_link_up(link.id, remote, now), "a new link"
+            ):
                 reason = await link.run(connection.leftover)
-        except Exception:  # noqa: BLE001 - see _supervise
-            self._driver.note_bug()
+        except Exception as error:  # noqa: BLE001 - see _supervise
+            self._faults.note(error, f"carrying link {link.id}")
         finally:
             del self._links[link.id]
-            self._driver.speak(lambda now: self.peer.handle_link_down(link.id, reason, now))
+            self._driver.speak(
+                lambda now: self.peer.handle_link_down(link.id, reason, now), "a link's end"
+            )
             self._has_moved.set()
 
     def _handle_stranger(self, address: str, peer: PeerId, stranger: Stranger) -> None:

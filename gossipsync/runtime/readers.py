@@ -11,9 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from gossipsync.core.model.address import split_address
 from gossipsync.core.model.bucket import Deletes, Kind
+from gossipsync.core.model.text import MAX_NAME_BYTES, is_clean_text
 from gossipsync.runtime.durations import UnreadableError, parse_duration
-from gossipsync.runtime.tcp import join_address, split_address
 
 __all__ = [
     "UnreadableError",
@@ -32,8 +33,6 @@ __all__ = [
 ]
 
 _MAX_INT_DIGITS: Final = 9
-_MAX_NAME_BYTES: Final = 128  # what a hello carries
-_MAX_ADDRESS_BYTES: Final = 261  # 253 of a DNS name, colon, five digits, brackets
 
 
 def read_text(given: object) -> str:
@@ -46,8 +45,8 @@ def read_text(given: object) -> str:
 def read_name(given: object) -> str:
     """A name or zone that every peer can show: printable, not empty, 128 bytes at most."""
     text = read_text(given)
-    if not text.isprintable() or not 0 < len(text.encode()) <= _MAX_NAME_BYTES:
-        raise UnreadableError(f"1 to {_MAX_NAME_BYTES} bytes of printable text are needed")
+    if not text.isprintable() or not is_clean_text(text, MAX_NAME_BYTES):
+        raise UnreadableError(f"1 to {MAX_NAME_BYTES} bytes of printable text are needed")
     return text
 
 
@@ -76,14 +75,16 @@ def home_expanded(path: Path) -> Path:
 
 
 def read_address(given: object) -> str:
-    """One "host:port" in its usual spelling; port 0 where a free one will do."""
+    """One "host:port", a name with letters beyond ASCII in its IDNA form; port 0 stands for a free one."""
     text = read_text(given).strip()
-    if len(text) > _MAX_ADDRESS_BYTES or not text.isprintable():
-        raise UnreadableError(f"{text!r} is not host:port")
     try:
-        return join_address(*split_address(text))
+        if not text.isascii():
+            host, _, port = text.rpartition(":")
+            text = f"{host.encode('idna').decode()}:{port}"
+        split_address(text)
     except ValueError as error:
         raise UnreadableError(str(error)) from error
+    return text
 
 
 def read_addresses(given: object) -> tuple[str, ...]:

@@ -15,10 +15,11 @@ from typing import Final
 
 from attrs import field, frozen
 
+from gossipsync.core.model.address import split_address
 from gossipsync.core.model.bucket import Deletes, Kind, check_bucket_name
+from gossipsync.core.model.text import MAX_NAME_BYTES, is_clean_text
 from gossipsync.errors import ConfigError
 from gossipsync.runtime import readers
-from gossipsync.runtime.tcp import split_address
 
 __all__ = ["BUCKET_READERS", "PATHS", "READERS", "BucketSettings", "Settings"]
 
@@ -83,6 +84,12 @@ class BucketSettings:
         return ", ".join(words) or "no arguments"
 
 
+def _default_name() -> str:
+    """This machine's name, unless it is one that other peers would refuse."""
+    name = socket.gethostname()
+    return name if is_clean_text(name, MAX_NAME_BYTES) else "peer"
+
+
 @frozen(kw_only=True)
 class Settings:
     """All settings of one peer, under the names that users type. Durations are seconds.
@@ -90,7 +97,7 @@ class Settings:
     `folder` is where relative paths started; `config` the file that was read, if any.
     """
 
-    name: str = field(factory=lambda: socket.gethostname() or "peer")
+    name: str = field(factory=_default_name)
     data_dir: Path | None = None
     listen: str = "127.0.0.1:0"
     advertise: str | None = None

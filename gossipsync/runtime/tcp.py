@@ -12,6 +12,7 @@ from socket import gaierror
 
 import trio
 
+from gossipsync.core.model.address import join_address
 from gossipsync.errors import TransportError
 
 __all__ = [
@@ -19,10 +20,8 @@ __all__ = [
     "HandshakeReason",
     "connect",
     "deadline",
-    "join_address",
     "listen_tcp",
     "socket_address",
-    "split_address",
 ]
 
 _BACKLOG = 128
@@ -94,23 +93,6 @@ async def listen_tcp(host: str, port: int) -> list[trio.SocketListener]:
         return await trio.open_tcp_listeners(port, host=host, backlog=_BACKLOG)
     except (OSError, ValueError, OverflowError) as error:
         raise TransportError(f"cannot listen on {join_address(host, port)}: {error}") from error
-
-
-def join_address(host: str, port: int) -> str:
-    """host:port, with brackets around an IPv6 address."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def split_address(address: str) -> tuple[str, int]:
-    """The inverse of `join_address`. Raises ValueError."""
-    host, _, port = address.rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        raise ValueError(f"an IPv6 address takes brackets: [{host}]:{port}")
-    if not host or not (port.isascii() and port.isdigit()) or not 0 <= int(port) < 1 << 16:
-        raise ValueError(f"not host:port: {address!r}")
-    return host, int(port)
 
 
 def socket_address(name: tuple[str | int, ...]) -> str:

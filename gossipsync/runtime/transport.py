@@ -5,7 +5,7 @@ ones are few in all and fewer per address, and each failure is counted by its re
 certificate is led aside to enrolment and never becomes a connection.
 
 Invariant: a `Connection` exists only for a peer whose hello verified under the key in its certificate;
-foreign exceptions do not pass this module.
+foreign exceptions do not pass this module, and nothing that an inbound connection brings ends the listener.
 """
 
 import secrets
@@ -18,6 +18,7 @@ from ssl import SSLError
 import trio
 from attrs import define, field, frozen
 
+from gossipsync.core.model.address import join_address
 from gossipsync.core.model.capability import Capability
 from gossipsync.core.model.ids import PeerId
 from gossipsync.core.wire.hello import (
@@ -29,12 +30,12 @@ from gossipsync.core.wire.hello import (
     Session,
     Stranger,
 )
+from gossipsync.runtime.faults import Faults
 from gossipsync.runtime.tcp import (
     HandshakeError,
     HandshakeReason,
     connect,
     deadline,
-    join_address,
     listen_tcp,
     socket_address,
 )
@@ -127,6 +128,7 @@ class Transport:
         self.verifier = X509Verifier(credentials.ca_certificate)
         self._hello = hello
         self._handle_stranger = handle_stranger
+        self._faults = Faults(tally)
         self._tls: TlsContexts = tls_contexts(
             credentials.ca_certificate, credentials.certificate, credentials.identity
         )
@@ -207,6 +209,9 @@ class Transport:
                 return await self.negotiate(stream, remote_addr, is_dialer=False)
         except (HandshakeError, HelloError, EnrolError) as error:
             self.tally[error.reason.value] += 1
+            return None
+        except Exception as error:  # noqa: BLE001 - it would end the listener, and with it the engine
+            self._faults.note(error, "an inbound connection")
             return None
         finally:
             half_open[host] -= 1

@@ -8,11 +8,15 @@ Invariant: a waiter is woken at most once, and is then no longer held; after `cl
 one that comes later, is woken at once.
 """
 
+import logging
 from collections.abc import Callable
+from typing import Final
 
 from attrs import define, field
 
 __all__ = ["Waiter", "Waiters"]
+
+_log: Final = logging.getLogger("gossipsync.engine")
 
 
 @define(eq=False)
@@ -69,4 +73,7 @@ class Waiters:
 
     def _wake(self, waiter: Waiter) -> None:
         self.discard(waiter)
-        waiter.wake()
+        try:
+            waiter.wake()
+        except Exception:  # noqa: BLE001 - its loop may have ended; those behind it are woken
+            _log.exception("a waiter could not be woken")

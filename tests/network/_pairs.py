@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 import trio
 import trio.testing
 
+from gossipsync.core.model.address import split_address
 from gossipsync.core.model.ids import Epoch
 from gossipsync.core.wire.hello import LocalHello
-from gossipsync.runtime.tcp import split_address
 from gossipsync.runtime.transport import Connection, Transport
 from gossipsync.runtime.trust import Credentials, Identity, credentials_from_cluster_key
 

@@ -297,13 +297,20 @@ class Introductions:
         return None
 
     def load_head(self, name: str, value: bytes) -> None:
-        """A presence or certificate that an earlier run stored; credentials sort before presence data."""
+        """A presence or certificate that an earlier run stored; credentials sort before presence data.
+
+        A presence that is malformed by the rules of this version is dropped, from the store too, and counted.
+        """
         if name.startswith("credential/"):
             read = self._ctx.verifier.read_credential(value)
             if read is not None:
                 self._ctx.credentials[PeerId(read[0])] = (value, read[1])
         elif name.startswith("presence/"):
-            self._take_presence(None, value)
+            if self.peer_in(value) is None:
+                self._ctx.counters["stored-dropped"] += 1
+                self._put_head(name, None)
+            else:
+                self._take_presence(None, value)
 
 
 def _lasts(known: Presence, fresh: Presence) -> bool:

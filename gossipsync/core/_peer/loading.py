@@ -31,7 +31,7 @@ class Loading:
             if name.startswith(PROOF_HEAD):
                 continue
             if name.startswith("dismissal/"):
-                self._parts.verdicts.load(value)
+                self._parts.verdicts.load(name, value)
             else:
                 self._parts.introductions.load_head(name, value)
         if ctx.credential and (own := ctx.verifier.read_credential(ctx.credential)) is not None:

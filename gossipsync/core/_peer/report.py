@@ -310,6 +310,7 @@ class Report:
                 "looks_failed": ctx.counters["looks-failed"],
                 "looks_too_large": ctx.counters["look-limit"],
                 "shown_late": ctx.counters["look-stale"],
+                "stored_dropped": ctx.counters["stored-dropped"],
                 "forks_dropped": ctx.counters["forks-dropped"],
             },
             "restored_bundles": ctx.counters["restored-bundles"],

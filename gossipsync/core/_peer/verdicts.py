@@ -265,12 +265,14 @@ class Verdicts:
         if member is not None:
             ctx.emit(MemberChanged(peer, member.name, "forgotten"))
 
-    def load(self, data: bytes) -> None:
-        """A dismissal that an earlier run stored."""
+    def load(self, name: str, data: bytes) -> None:
+        """A dismissal that an earlier run stored. One that is malformed is dropped, from the store too, and counted."""
         ctx = self._ctx
         try:
             dismissal, _, _ = parse_statement(data, ctx.config.network)
         except strict.MalformedError:
+            ctx.counters["stored-dropped"] += 1
+            self._put_head(name, None)
             return
         if dismissal.bound + self.memory_s * 1000 < ctx.now.wall_ms:
             self._put_head(f"dismissal/{peer_text(dismissal.about)}", None)

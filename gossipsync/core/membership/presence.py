@@ -7,6 +7,9 @@ A datum is canonical CBOR `[body, signature]`, the body canonical CBOR of
 `stamp` orders a peer's data (its wall clock in ms, pushed ahead of any it has seen of itself); the newest wins. `more` is a map
 for what later versions add. The Ed25519 signature covers domain ‖ length of the body (8 bytes) ‖ body. Presence lives outside
 logs and vectors, so that its refreshing never stirs the idle hash.
+
+Invariant: each part of a `Presence` that was parsed is within its bounds: names and zones are clean text, addresses can be
+dialled, stamps and epochs are times that a wall clock can show.
 """
 
 from __future__ import annotations
@@ -19,7 +22,10 @@ from typing import Final
 from attrs import frozen
 
 from gossipsync.core.model import strict
+from gossipsync.core.model.address import check_address, is_address
 from gossipsync.core.model.ids import Epoch, NetworkId, PeerId
+from gossipsync.core.model.now import MAX_WALL_MS
+from gossipsync.core.model.text import MAX_NAME_BYTES, MAX_SOFTWARE_BYTES, is_clean_text
 from gossipsync.core.ports import Sign, Verifier
 
 FORMAT: Final = 1
@@ -28,7 +34,8 @@ SHORT_BYTES: Final = 8
 """Bytes of a key by which peers name members to each other in passing."""
 _STAMP_BYTES: Final = 8
 _MAX_ADDRESSES: Final = 8
-_MAX_TEXT: Final = 128
+_ADDRESSES_BYTES: Final = 512
+"""All addresses of our own presence together: with the longest texts beside them a datum stays below `Limits.presence_bytes`."""
 _NOTHING_MORE: Final[dict[str, object]] = {}
 _REMEMBERED: Final = 4096
 """Data whose parsing is remembered by their exact bytes, for each comes from several members; about 1 kB each."""
@@ -86,7 +93,8 @@ def make_presence(
     version: str,
     sign: Sign,
 ) -> Presence:
-    """Our own presence."""
+    """Our own presence, with as many of the addresses as one may have."""
+    addresses = _fitting(addresses)
     parts = (
         FORMAT,
         network,
@@ -95,7 +103,7 @@ def make_presence(
         epoch,
         int(stance),
         name,
-        addresses[:_MAX_ADDRESSES],
+        addresses,
         zone,
         version,
         _NOTHING_MORE,
@@ -108,7 +116,7 @@ def make_presence(
         epoch,
         stance,
         name,
-        addresses[:_MAX_ADDRESSES],
+        addresses,
         zone,
         version,
         data,
@@ -134,12 +142,14 @@ def parse_presence(data: bytes, network: NetworkId) -> tuple[Presence, bytes, by
             raise strict.MalformedError("not a presence of this network")
     if not strict.are_ints(form, stamp, epoch, stance):
         raise strict.MalformedError("a presence's number is none")
-    texts = (name, zone, version, *addresses)
-    if len(addresses) > _MAX_ADDRESSES or not all(
-        type(text) is str and len(text) <= _MAX_TEXT for text in texts
+    if not (
+        is_clean_text(name, MAX_NAME_BYTES)
+        and is_clean_text(zone, MAX_NAME_BYTES, may_be_empty=True)
+        and is_clean_text(version, MAX_SOFTWARE_BYTES, may_be_empty=True)
     ):
-        raise strict.MalformedError("a presence's text is too long")
-    if not 0 <= stamp < 1 << 63 or not 0 < epoch < 1 << 63 or stance not in _STANCES:
+        raise strict.MalformedError("a presence's name, zone or version is too long or not clean")
+    _check_addresses(addresses)
+    if not 0 <= stamp < MAX_WALL_MS or not 0 < epoch < 1 << 63 or stance not in _STANCES:
         raise strict.MalformedError("a presence's number is out of its bounds")
     presence = Presence(
         PeerId(peer),
@@ -154,6 +164,27 @@ def parse_presence(data: bytes, network: NetworkId) -> tuple[Presence, bytes, by
         _row(peer, stamp),
     )
     return presence, _signed(body), signature
+
+
+def _fitting(addresses: tuple[str, ...]) -> tuple[str, ...]:
+    """The first of the addresses that others take, each once, up to their number and their bytes."""
+    fitting: list[str] = []
+    room = _ADDRESSES_BYTES
+    for address in filter(is_address, dict.fromkeys(addresses)):
+        room -= len(address) + 3  # with the longest head
+        if room < 0 or len(fitting) == _MAX_ADDRESSES:
+            break
+        fitting.append(address)
+    return tuple(fitting)
+
+
+def _check_addresses(addresses: tuple[object, ...]) -> None:
+    try:
+        distinct = {check_address(address) for address in addresses}
+    except ValueError as error:
+        raise strict.MalformedError(f"a presence's address: {error}") from error
+    if len(distinct) != len(addresses) or len(distinct) > _MAX_ADDRESSES:
+        raise strict.MalformedError("a presence's addresses are too many, or one is there twice")
 
 
 def is_genuine(presence: Presence, message: bytes, signature: bytes, verifier: Verifier) -> bool:

@@ -19,6 +19,7 @@ from attrs import frozen
 
 from gossipsync.core.model import strict
 from gossipsync.core.model.ids import NetworkId, PeerId
+from gossipsync.core.model.now import MAX_WALL_MS
 from gossipsync.core.ports import Sign, Verifier
 
 FORMAT: Final = 1
@@ -77,7 +78,8 @@ def parse_statement(data: bytes, network: NetworkId) -> tuple[Statement, bytes, 
             pass
         case _:
             raise strict.MalformedError("not a statement of this network")
-    if not strict.are_ints(form, claim, bound) or claim not in _CLAIMS or not 0 <= bound < 1 << 63:
+    is_time = strict.are_ints(form, claim, bound) and 0 <= bound < MAX_WALL_MS
+    if not is_time or claim not in _CLAIMS:
         raise strict.MalformedError("a statement's number is out of its bounds")
     return Statement(Claim(claim), PeerId(by), PeerId(about), bound, data), body, signature
 

@@ -5,7 +5,6 @@ Of two announcements the earliest holds (by HLC, then by bytes), everywhere alik
 
 from __future__ import annotations
 
-import re
 from enum import IntEnum
 from typing import Final
 
@@ -13,12 +12,9 @@ from attrs import frozen
 
 from gossipsync.core.model import strict
 from gossipsync.core.model.hlc import Hlc
+from gossipsync.core.model.text import MAX_NAME_BYTES, is_clean_text
 
-MAX_BUCKET_NAME_BYTES: Final = 128
-# Controls, line and paragraph separators, marks that change the writing direction, byte order marks, lone surrogates.
-_REFUSED: Final = re.compile(
-    "[\\x00-\\x1f\\x7f-\\x9f\\u061c\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ud800-\\udfff]"
-)
+MAX_BUCKET_NAME_BYTES: Final = MAX_NAME_BYTES
 
 
 class Kind(IntEnum):
@@ -95,12 +91,7 @@ def parse_announcement(parts: object) -> Announcement:
 
 
 def check_bucket_name(name: object) -> str:
-    """Raises ValueError unless `name` is 1–128 bytes of text that no terminal acts on.
-
-    The refused characters are fixed here, not taken from a Unicode table: peers of all versions must agree on them.
-    """
-    if isinstance(name, str) and 0 < len(name) <= MAX_BUCKET_NAME_BYTES:
-        is_clean = _REFUSED.search(name) is None
-        if is_clean and len(name.encode()) <= MAX_BUCKET_NAME_BYTES:
-            return name
+    """The name, if it is 1–128 bytes of text that no terminal acts on (see `text`). Raises ValueError."""
+    if isinstance(name, str) and is_clean_text(str(name), MAX_BUCKET_NAME_BYTES):
+        return name
     raise ValueError("a bucket's name is 1–128 bytes of text without control characters")

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from attrs import field, frozen
+from attrs import Attribute, field, frozen
 
 from gossipsync.core.model.ids import NetworkId
 from gossipsync.core.model.limits import Limits
+from gossipsync.core.model.text import MAX_NAME_BYTES, MAX_SOFTWARE_BYTES, is_clean_text
+
+
+def _check_text(_instance: object, attribute: Attribute[str], text: str) -> None:
+    """Other peers refuse a hello or presence with another text, so that this one would be alone."""
+    max_bytes = MAX_SOFTWARE_BYTES if attribute.name == "version" else MAX_NAME_BYTES
+    if not is_clean_text(text, max_bytes, may_be_empty=attribute.name != "name"):
+        raise ValueError(f"{attribute.name}: at most {max_bytes} bytes of text without controls")
 
 
 @frozen
@@ -13,13 +21,13 @@ class PeerConfig:
     """What one peer is told at its start."""
 
     network: NetworkId
-    name: str
-    version: str = "0"
+    name: str = field(validator=_check_text)
+    version: str = field(default="0", validator=_check_text)
     addresses: tuple[str, ...] = ()
     """What others are told to dial ("host:port"); empty when nothing listens."""
     seeds: tuple[str, ...] = ()
     """Where to look for the mesh, as configured; the driver resolves names."""
-    zone: str = ""
+    zone: str = field(default="", validator=_check_text)
     gossip_interval_s: float = 1.0
     fanout: int = 1
     """Partners a round."""

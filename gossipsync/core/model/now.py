@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+MAX_WALL_MS: Final = 1 << 47
+"""Wall-clock milliseconds of peers are below it (the year 6429): a stamp has room for them, and so has a datetime."""
 
 
 class Now(NamedTuple):

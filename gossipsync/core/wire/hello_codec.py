@@ -14,8 +14,10 @@ from hashlib import sha256
 from attrs import frozen
 
 from gossipsync.core.model import strict
+from gossipsync.core.model.address import MAX_ADDRESS_BYTES, is_address
 from gossipsync.core.model.identity import check_public_key
 from gossipsync.core.model.ids import Epoch, NetworkId, PeerId
+from gossipsync.core.model.text import MAX_NAME_BYTES, MAX_SOFTWARE_BYTES, is_clean_text
 from gossipsync.core.wire.versions import OWN_PROTOCOLS, PROTOCOL_VERSION, Protocols
 from gossipsync.errors import RemoteError
 
@@ -40,9 +42,6 @@ __all__ = [
 ]
 
 NONCE_BYTES = 32
-MAX_NAME_BYTES = 128
-MAX_ADDRESS_BYTES = 261  # 253 of a DNS name, colon, five digits, brackets of an IPv6 address
-MAX_SOFTWARE_BYTES = 64
 
 MAX_ADDITIONS = 32
 """Keys in the map for later protocols; their content is bounded by the size and depth of a HELLO."""
@@ -283,19 +282,10 @@ def read_said(key: PeerId, said: object) -> RemoteHello:
         and len(said) == len(_SAID)
         and type(epoch) is int
         and 0 <= epoch < _MAX_EPOCH
-        and 0 < len(name.encode()) <= MAX_NAME_BYTES
-        and len(software.encode()) <= MAX_SOFTWARE_BYTES
-        and (address is None or _is_address(address))
+        and is_clean_text(name, MAX_NAME_BYTES)
+        and is_clean_text(software, MAX_SOFTWARE_BYTES, may_be_empty=True)
+        and (address is None or is_address(address))
     )
     if not is_sound:
         raise HelloError(HelloReason.GARBAGE, "a name, epoch, address or version out of bounds")
     return RemoteHello(key, name, Epoch(epoch), address, software)
-
-
-def _is_address(address: object) -> bool:
-    """Whether it reads "host:port", as far as that can be told without looking anything up."""
-    if not isinstance(address, str) or len(address) > MAX_ADDRESS_BYTES:
-        return False
-    host, _, port = address.rpartition(":")
-    is_port = port.isascii() and port.isdigit() and 0 < int(port) < 1 << 16
-    return is_port and bool(host) and host.isascii() and host.isprintable() and " " not in host

@@ -38,6 +38,7 @@ from gossipsync.core.wire.parts import (
     origin_bytes,
     spanned_prefix,
     ungrouped,
+    wall_clock,
 )
 from gossipsync.core.wire.reconciling import (
     SUM_BYTES,
@@ -281,7 +282,7 @@ def _digest(parts: _Parts) -> Digest | None:
         case (_, int(exchange), bytes(total), bytes(base), int(wall_ms), bytes(covered)) if (
             len(total) == 16 and len(base) in (0, 16) and len(covered) == SUM_BYTES
         ):
-            return Digest(count(exchange), total, base, count(wall_ms), covered)
+            return Digest(count(exchange), total, base, wall_clock(wall_ms), covered)
         case _:
             return None
 
@@ -289,7 +290,7 @@ def _digest(parts: _Parts) -> Digest | None:
 def _equal(parts: _Parts) -> Equal | None:
     match parts:
         case (_, int(exchange), int(wall_ms), bytes(covered)) if len(covered) == SUM_BYTES:
-            return Equal(count(exchange), count(wall_ms), covered)
+            return Equal(count(exchange), wall_clock(wall_ms), covered)
         case _:
             return None
 

@@ -7,6 +7,7 @@ from typing import Final
 
 from gossipsync.core.model import strict
 from gossipsync.core.model.ids import ORIGIN_BYTES
+from gossipsync.core.model.now import MAX_WALL_MS
 
 _MAX_INT: Final = 1 << 63
 _MAX_NAME: Final = 128
@@ -58,4 +59,11 @@ def count(number: object) -> int:
     """A number that is not negative."""
     if type(number) is not int or not 0 <= number < _MAX_INT:
         raise strict.MalformedError("a number out of its bounds")
+    return number
+
+
+def wall_clock(number: object) -> int:
+    """What a peer's wall clock shows, in ms."""
+    if type(number) is not int or not 0 <= number < MAX_WALL_MS:
+        raise strict.MalformedError("a time out of its bounds")
     return number

@@ -19,6 +19,7 @@ from gossipsync.core.wire.parts import (
     origin_bytes,
     spanned_prefix,
     ungrouped,
+    wall_clock,
 )
 
 SUM_BYTES: Final = 8
@@ -177,11 +178,11 @@ def parse_reconciling(parts: tuple[object, ...]) -> Reconciling:
         ) in (0, SUM_BYTES):
             return Heads(count(run), _heads(groups), covered_sum, wants_all)
         case (31, int(run), int(wall_ms), bool(is_first), tuple(groups)):
-            return Survey(count(run), count(wall_ms), is_first, _areas(groups))
+            return Survey(count(run), wall_clock(wall_ms), is_first, _areas(groups))
         case (32, int(run), int(wall_ms), bool(is_ready), tuple(sums), tuple(names)):
             return Findings(
                 count(run),
-                count(wall_ms),
+                wall_clock(wall_ms),
                 is_ready,
                 _sums(sums),
                 _packed(names, SUM_BYTES),
@@ -208,7 +209,7 @@ def parse_reconciling(parts: tuple[object, ...]) -> Reconciling:
             bytes(covered_sum),
             bytes(total),
         ) if len(lines_sum) == 16 and len(covered_sum) == len(total) == SUM_BYTES:
-            return StateSum(is_answer, count(cut_ms), lines_sum, covered_sum, total)
+            return StateSum(is_answer, wall_clock(cut_ms), lines_sum, covered_sum, total)
         case _:
             raise strict.MalformedError("not a message known here")
 

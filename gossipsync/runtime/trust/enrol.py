@@ -247,8 +247,11 @@ class _Channel:
                 if not data:
                     raise EnrolError(EnrolReason.CUT)
                 self._reader.feed(bytes(data))
-            return strict.decode(payload, _DEPTH)
+            message = strict.decode(payload, _DEPTH)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise EnrolError(EnrolReason.CUT) from error
         except (FrameTooLargeError, strict.MalformedError) as error:
             raise EnrolError(EnrolReason.GARBAGE) from error
+        if type(message) is not tuple or any(type(part) is bool for part in message):
+            raise EnrolError(EnrolReason.GARBAGE)  # true equals 1 in a pattern
+        return message

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from gossipsync.core.model import strict
+from gossipsync.core.model.address import is_address
 from gossipsync.core.model.capability import Capability
 from gossipsync.core.model.ids import NetworkId, PeerId
 from gossipsync.errors import ConfigError, NotPermittedError
@@ -141,6 +142,8 @@ def _check_terms(
 ) -> None:
     if not 0 < len(addresses) <= _MAX_ADDRESSES:
         raise ConfigError(f"an invite names 1 to {_MAX_ADDRESSES} addresses of the issuer")
+    if not all(map(is_address, addresses)):
+        raise ConfigError("an invite's addresses are host:port, each with a port to dial")
     if name is not None and not 0 < len(name.encode()) <= _MAX_NAME_BYTES:
         raise ConfigError(f"a name has 1 to {_MAX_NAME_BYTES} bytes")
     if not 0 < uses <= MAX_USES:
@@ -161,12 +164,18 @@ def _decode(text: str) -> Invite:
     except binascii.Error as error:
         raise ValueError("not base64") from error
     match body:
-        case (1, bytes(ca), tuple(addresses), bytes(seed), bytes(certificate)):
+        case (
+            int(form),
+            bytes(ca),
+            tuple(addresses),
+            bytes(seed),
+            bytes(certificate),
+        ) if strict.are_ints(form) and form == _FORMAT:
             pass
         case _:
             raise ValueError("not the shape of an invite")
-    if not all(isinstance(address, str) for address in addresses) or not addresses:
-        raise ValueError("no addresses")
+    if not 0 < len(addresses) <= _MAX_ADDRESSES or not all(map(is_address, addresses)):
+        raise ValueError("no addresses, too many, or not host:port")
     authority = parse_authority(ca)
     identity = Identity.of(Ed25519PrivateKey.from_private_bytes(seed))
     terms, validity = read_invite(certificate, authority)

@@ -53,14 +53,17 @@ def read_member(der: bytes, authority: x509.Certificate) -> tuple[PeerId, Capabi
     """
     certificate, content = _read(der, authority, CAPABILITY_OID, ENROLMENT_OID)
     match strict.decode(content, _EXTENSION_DEPTH):
-        case (1, tuple(globs), bool(may_write)) if all(isinstance(glob, str) for glob in globs):
+        case (int(form), tuple(globs), bool(may_write)) if strict.are_ints(form) and form == 1:
             pass
         case _:
             raise ValueError("not the shape of a capability")
-    key = public_key_of(certificate)
+    if not all(isinstance(glob, str) for glob in globs):
+        raise ValueError("not the shape of a capability")
+    with _foreign_errors():  # the parser reads keys and dates when they are asked for
+        key = public_key_of(certificate)
+        start = _milliseconds(certificate.not_valid_before_utc)
+        end = _milliseconds(certificate.not_valid_after_utc)
     check_public_key(key)
-    start = _milliseconds(certificate.not_valid_before_utc)
-    end = _milliseconds(certificate.not_valid_after_utc)
     return PeerId(key), Capability(globs, may_write, start, end)
 
 
@@ -69,7 +72,7 @@ def read_invite(der: bytes, authority: x509.Certificate) -> tuple[EnrolTerms, Va
     certificate, content = _read(der, authority, ENROLMENT_OID, CAPABILITY_OID)
     match strict.decode(content, _EXTENSION_DEPTH):
         case (
-            1,
+            int(form),
             bytes(invite_id),
             int(uses),
             str() | None as name,
@@ -77,14 +80,16 @@ def read_invite(der: bytes, authority: x509.Certificate) -> tuple[EnrolTerms, Va
             bool(may_write),
         ) if (
             len(invite_id) == _INVITE_ID_BYTES
-            and type(uses) is int
+            and strict.are_ints(form, uses)
+            and form == 1
             and 0 < uses <= MAX_USES
             and all(isinstance(glob, str) for glob in globs)
         ):
             terms = EnrolTerms(invite_id, uses, name, globs, may_write)
         case _:
             raise ValueError("not the shape of an invite's terms")
-    return terms, Validity(certificate.not_valid_before_utc, certificate.not_valid_after_utc)
+    with _foreign_errors():
+        return terms, Validity(certificate.not_valid_before_utc, certificate.not_valid_after_utc)
 
 
 def _parse(der: bytes, authority: x509.Certificate | None) -> x509.Certificate:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import trio
 
+from gossipsync.core.model.address import split_address
 from gossipsync.errors import ConfigError, TransportError
-from gossipsync.runtime.tcp import HandshakeError, HandshakeReason, connect, deadline, split_address
+from gossipsync.runtime.tcp import HandshakeError, HandshakeReason, connect, deadline
 from gossipsync.runtime.tls import map_error, secure, tls_contexts
 from gossipsync.runtime.trust.credentials import Credentials
 from gossipsync.runtime.trust.enrol import EnrolError, EnrolReason, Grant, ask_enrolment

@@ -7,10 +7,10 @@ from threading import Event, Thread
 
 import pytest
 
+from gossipsync.core.model.address import split_address
 from gossipsync.core.model.limits import Limits
 from gossipsync.embed import _binding
 from gossipsync.errors import OverloadedError
-from gossipsync.runtime.tcp import split_address
 from tests.network.embed.conftest import Spawn
 
 VALUE = b"x" * 250_000
