@@ -9,7 +9,7 @@ from typing import assert_never
 
 from attrs import frozen
 
-from gossipsync.core.wire.parts import byte_strings, count, grouped, origin_bytes, ungrouped
+from gossipsync.core.wire.parts import byte_strings, grouped, origin_bytes, place, ungrouped
 
 WirePlace = tuple[str, bytes, int]
 """(bucket, origin, index)."""
@@ -48,7 +48,7 @@ def read_contesting(parts: tuple[object, ...]) -> Contesting | None:
         case (24, tuple(groups)):
             return Contest(
                 tuple(
-                    (bucket, origin_bytes(origin), count(index))
+                    (bucket, origin_bytes(origin), place(index))
                     for bucket, (origin, index) in ungrouped(groups, 2)
                 )
             )

@@ -6,15 +6,12 @@ Numbers 40 and 41. What is shown is made of the same pieces as in a reconciliati
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Final
 
 from attrs import frozen
 
 from gossipsync.core.model import strict
 from gossipsync.core.model.entry import MAX_KEY_BYTES
-from gossipsync.core.wire.parts import byte_strings, count
-
-_MAX_NAME: Final = 128
+from gossipsync.core.wire.parts import bucket_name, byte_strings, count
 
 WireKey = tuple[str, int]
 """(key, where its newest entry is kept)."""
@@ -101,9 +98,11 @@ def parse_looking(parts: tuple[object, ...]) -> Looking:
             str(prefix),
             tuple(keys),
             bytes(after),
-        ) if 0 < len(bucket) <= _MAX_NAME and type(aspect) is int and aspect in set(Aspect):
+        ) if type(aspect) is int and aspect in set(Aspect):
             texts = tuple(map(_key, keys))
-            return Look(count(run), bucket, Aspect(aspect), _key(prefix), texts, _place(after))
+            return Look(
+                count(run), bucket_name(bucket), Aspect(aspect), _key(prefix), texts, _place(after)
+            )
         case (
             41,
             int(run),

@@ -36,6 +36,7 @@ from gossipsync.core.wire.parts import (
     count,
     grouped,
     origin_bytes,
+    place,
     spanned_prefix,
     ungrouped,
     wall_clock,
@@ -428,14 +429,14 @@ def _lines(groups: tuple[object, ...]) -> tuple[WireLine, ...]:
     for bucket, (origin, index, head, hlc) in ungrouped(groups, 4):
         if type(head) is not bytes or len(head) != 8:
             raise strict.MalformedError("not a line")
-        lines.append((bucket, origin_bytes(origin), count(index), head, count(hlc)))
+        lines.append((bucket, origin_bytes(origin), place(index), head, count(hlc)))
     return tuple(lines)
 
 
 def _spans(groups: tuple[object, ...]) -> tuple[WireSpan, ...]:
     spans = []
     for bucket, (origin, first, last) in ungrouped(groups, 3):
-        span = (bucket, origin_bytes(origin), count(first), count(last))
+        span = (bucket, origin_bytes(origin), place(first), place(last))
         if not 0 < span[2] <= span[3]:
             raise strict.MalformedError("not a span")
         spans.append(span)
@@ -445,7 +446,7 @@ def _spans(groups: tuple[object, ...]) -> tuple[WireSpan, ...]:
 def _stored(groups: tuple[object, ...]) -> tuple[WireStored, ...]:
     stored = []
     for bucket, (origin, index) in ungrouped(groups, 2):
-        line = (bucket, origin_bytes(origin), count(index))
+        line = (bucket, origin_bytes(origin), place(index))
         if not line[2]:
             raise strict.MalformedError("not a stored line")
         stored.append(line)

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from typing import Final
 
 from gossipsync.core.model import strict
+from gossipsync.core.model.bundle import FROZEN
 from gossipsync.core.model.ids import ORIGIN_BYTES
 from gossipsync.core.model.now import MAX_WALL_MS
+from gossipsync.core.model.text import MAX_NAME_BYTES, is_clean_text
 
 _MAX_INT: Final = 1 << 63
-_MAX_NAME: Final = 128
 
 
 def grouped(rows: tuple[tuple[str, *tuple[object, ...]], ...]) -> tuple[object, ...]:
@@ -25,13 +26,20 @@ def ungrouped(groups: tuple[object, ...], width: int) -> Iterator[tuple[str, tup
     """(bucket, row without it) of each row, all of one width. Raises strict.MalformedError."""
     for group in groups:
         match group:
-            case (str(bucket), tuple(rows)) if 0 < len(bucket) <= _MAX_NAME:
+            case (str(bucket), tuple(rows)) if is_clean_text(bucket, MAX_NAME_BYTES):
                 for row in rows:
                     if type(row) is not tuple or len(row) != width:
                         raise strict.MalformedError("a group holds rows of its kind")
                     yield bucket, row
             case _:
                 raise strict.MalformedError("not grouped by bucket")
+
+
+def bucket_name(bucket: object) -> str:
+    """A bucket's name."""
+    if not isinstance(bucket, str) or not is_clean_text(bucket, MAX_NAME_BYTES):
+        raise strict.MalformedError("not the name of a bucket")
+    return bucket
 
 
 def spanned_prefix(prefix: object, longest: int) -> bytes:
@@ -59,6 +67,13 @@ def count(number: object) -> int:
     """A number that is not negative."""
     if type(number) is not int or not 0 <= number < _MAX_INT:
         raise strict.MalformedError("a number out of its bounds")
+    return number
+
+
+def place(number: object) -> int:
+    """An index of a log, a bundle's place beside it, or FROZEN; 0 for none."""
+    if type(number) is not int or not 0 <= number <= FROZEN:
+        raise strict.MalformedError("an index out of its bounds")
     return number
 
 

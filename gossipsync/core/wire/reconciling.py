@@ -13,10 +13,12 @@ from gossipsync.core.model import strict
 from gossipsync.core.model.bundle import MAX_INDEX
 from gossipsync.core.model.ids import ORIGIN_BYTES
 from gossipsync.core.wire.parts import (
+    bucket_name,
     byte_strings,
     count,
     grouped,
     origin_bytes,
+    place,
     spanned_prefix,
     ungrouped,
     wall_clock,
@@ -192,7 +194,7 @@ def parse_reconciling(parts: tuple[object, ...]) -> Reconciling:
         case (34, int(run), None):
             return Dump(count(run), None)
         case (34, int(run), (str(bucket), bytes(origin), int(index))):
-            return Dump(count(run), (bucket, origin_bytes(origin), count(index)))
+            return Dump(count(run), (bucket_name(bucket), origin_bytes(origin), place(index)))
         case (35, int(run), bool(is_cut), tuple(pieces)):
             return Parts(count(run), is_cut, byte_strings(pieces))
         case (36, int(run), tuple(groups)):

@@ -6,11 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossipsync.core.model import strict
+from gossipsync.core.model.bundle import FROZEN
+from gossipsync.core.model.now import MAX_WALL_MS
 from gossipsync.core.wire import looking, messages
 from gossipsync.core.wire.messages import Message, decode_message, encode_message
 
 _COUNTS = st.integers(0, (1 << 63) - 1)
-_NUMBERS = st.integers(1, (1 << 63) - 1)
+_TIMES = st.integers(0, MAX_WALL_MS - 1)
+_INDEXES = st.integers(0, FROZEN)
 _SUMS = st.binary(min_size=16, max_size=16)
 _ORIGINS = st.binary(min_size=40, max_size=40)
 _BUCKETS = st.sampled_from(["b", "another bucket"])
@@ -24,12 +27,12 @@ def _rows(*parts: st.SearchStrategy[object]) -> st.SearchStrategy[tuple[object, 
     return rows.map(lambda rows: tuple(sorted(rows, key=lambda row: row[0])))
 
 
-_LINES = _rows(_ORIGINS, _COUNTS, st.binary(min_size=8, max_size=8), _COUNTS)
+_LINES = _rows(_ORIGINS, _INDEXES, st.binary(min_size=8, max_size=8), _COUNTS)
 _RANGES = st.lists(st.tuples(_PREFIXES, _SUMS, _COUNTS), max_size=3, unique_by=lambda r: r[0])
 _SPANS = _rows(_ORIGINS, st.just(5), st.integers(5, 1 << 40))
 MESSAGES: st.SearchStrategy[Message] = st.one_of(
-    st.builds(messages.Digest, _COUNTS, _SUMS, st.just(b"") | _SUMS, _COUNTS),
-    st.builds(messages.Equal, _COUNTS, _COUNTS),
+    st.builds(messages.Digest, _COUNTS, _SUMS, st.just(b"") | _SUMS, _TIMES),
+    st.builds(messages.Equal, _COUNTS, _TIMES),
     st.builds(
         messages.Compare,
         _COUNTS,
@@ -43,7 +46,7 @@ MESSAGES: st.SearchStrategy[Message] = st.one_of(
     st.builds(messages.Delta, _COUNTS, _BYTES),
     st.builds(messages.Push, _BYTES),
     st.builds(messages.Prune, st.lists(_ORIGINS, max_size=3).map(tuple)),
-    st.builds(messages.Stored, _rows(_ORIGINS, _NUMBERS)),
+    st.builds(messages.Stored, _rows(_ORIGINS, st.integers(1, FROZEN))),
     st.builds(messages.Presences, _BYTES),
     st.builds(messages.Credentials, _BYTES),
     st.builds(
