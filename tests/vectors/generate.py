@@ -422,9 +422,12 @@ def released() -> dict[str, str]:
 
 
 def main(arguments: list[str]) -> None:
-    for path, make in ((PATH, build), (STORE_PATH, build_store)):
-        if path.exists() and not arguments:
-            sys.exit(f"{path.name} exists: golden bytes change only with the number (--replace)")
+    files = ((PATH, build), (STORE_PATH, build_store))
+    chosen = [(path, make) for path, make in files if arguments or not path.exists()]
+    if not chosen:
+        names = " and ".join(path.name for path, _ in files)
+        sys.exit(f"{names} exist: golden bytes change only with the number (--replace)")
+    for path, make in chosen:
         if path.name in released() and arguments != ["--released"]:
             sys.exit(f"{path.name} is released: raise the number, then generate its vectors")
         path.write_text(text_of(make()), encoding="utf-8")
