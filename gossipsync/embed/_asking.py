@@ -10,15 +10,17 @@ from gossipsync.core.model.bucket import check_bucket_name
 from gossipsync.embed._durations import NEVER, Ttl
 from gossipsync.errors import ConfigError
 from gossipsync.runtime.durations import UnreadableError, parse_duration
-from gossipsync.runtime.readers import read_deletes, read_kind
-from gossipsync.runtime.settings import BucketSettings
+from gossipsync.runtime.readers import choice, read_deletes, read_kind
+from gossipsync.runtime.settings import UNREADY, BucketSettings
 
 __all__ = ["asked_of"]
 
 T = TypeVar("T")
 
 
-def asked_of(name: str, kind: object, ttl: Ttl, deletes: object, history: object) -> BucketSettings:
+def asked_of(
+    name: str, kind: object, ttl: Ttl, deletes: object, history: object, unready: object
+) -> BucketSettings:
     """The arguments as settings; None and NEVER say nothing. Raises ConfigError."""
     try:
         check_bucket_name(name)
@@ -29,6 +31,7 @@ def asked_of(name: str, kind: object, ttl: Ttl, deletes: object, history: object
         ttl=_read(name, "ttl", parse_duration, None if ttl is NEVER else ttl),
         deletes=_read(name, "deletes", read_deletes, deletes),
         history=_read(name, "history", parse_duration, history),
+        unready=_read(name, "unready", choice(*UNREADY), unready),
     )
 
 

@@ -43,7 +43,7 @@ class AsyncBucket(BucketBase):
 
     def delete(self, key: str, *, after: str | None = None) -> AsyncReceipt:
         """Write a delete, whether the key is here yet or not; otherwise as `put`."""
-        _, written = self._binding.edit(lambda draft: draft.delete(key), after)
+        _, written = self._binding.edit(lambda draft: draft.delete(key), after, is_blind=True)
         assert written is not None
         return AsyncReceipt(self._binding.engine(), written, key)
 

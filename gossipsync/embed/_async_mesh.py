@@ -16,7 +16,7 @@ from gossipsync.embed._mesh_base import (
     check_outcome,
     too_late,
 )
-from gossipsync.embed._waiting import wait_async
+from gossipsync.embed._waiting import await_ready_async, wait_async
 
 __all__ = ["AsyncMesh"]
 
@@ -24,13 +24,24 @@ __all__ = ["AsyncMesh"]
 class AsyncMesh(MeshBase[AsyncBucket]):
     """One peer in this process, started. Made by `async with gossipsync.open_async(…) as mesh`."""
 
+    _may_block = False
+
     def _make_bucket(self, binding: Binding) -> AsyncBucket:
         return AsyncBucket(binding)
 
     async def start(self) -> None:
-        """Start; `open_async` does it. Raises ConfigError, StoreError, TransportError."""
+        """Start, and wait until this peer is ready, for `start_wait` at most; `open_async` does it.
+
+        Reads are plain calls and cannot wait without blocking the event loop, so the wait is here. Raises ConfigError, StoreError,
+        TransportError, and ClosedError if the mesh is closed meanwhile.
+        """
         if self._life.running is None:
-            await self._life.start_async()
+            engine = await self._life.start_async()
+            try:
+                await await_ready_async(engine)
+            except BaseException:  # cancelled: nothing is left running
+                self._life.request_close()
+                raise
 
     async def close(self) -> int:
         """Hand over the last writes and end, within two seconds; this peer stays a member, `away`. Idempotent.

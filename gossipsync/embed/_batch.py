@@ -46,7 +46,7 @@ class _BatchBase(Generic[R]):
         return self.read(key)
 
     def __setitem__(self, key: str, value: object) -> None:
-        self.edit(lambda draft: draft.put(key, value))
+        self._edit_blind(lambda draft: draft.put(key, value))
 
     def __delitem__(self, key: str) -> None:
         self.edit(lambda draft: delete_present(draft, key))
@@ -64,7 +64,7 @@ class _BatchBase(Generic[R]):
     def put(self, key: str, value: object, *, ttl: Ttl = None) -> None:
         """Assign with a ttl of its own."""
         milliseconds = ttl_ms(ttl)
-        self.edit(lambda draft: draft.put(key, value, milliseconds))
+        self._edit_blind(lambda draft: draft.put(key, value, milliseconds))
 
     def merge(self, key: str, before: object, after: object, *, ttl: Ttl = None) -> None:
         """Write the changes between two plain copies of a value; see `Bucket.merge`."""
@@ -72,7 +72,7 @@ class _BatchBase(Generic[R]):
 
     def delete(self, key: str) -> None:
         """Write a delete, whether the key is here or not."""
-        self.edit(lambda draft: draft.delete(key))
+        self._edit_blind(lambda draft: draft.delete(key))
 
     def touch(self, key: str, ttl: Ttl = None) -> bool:
         """Extend the key's life; False where it is absent."""
@@ -99,7 +99,13 @@ class _BatchBase(Generic[R]):
         return self.edit(lambda draft: draft.read(key))
 
     def edit(self, change: Callable[["Draft"], T]) -> T:
-        """Draft something more."""
+        """Draft something more, once the bucket may be read."""
+        if self._open is not None:
+            self._binding.replica()
+        return self._edit_blind(change)
+
+    def _edit_blind(self, change: Callable[["Draft"], T]) -> T:
+        """Draft a put or a delete: entering the block has waited if these have to."""
         if self._open is None:
             raise LocalError("a batch is used within its `with` block")
         engine, draft = self._open

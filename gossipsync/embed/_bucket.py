@@ -65,7 +65,9 @@ class Bucket(BucketBase):
         check_ack(ack)
         check_timeout(timeout)
         binding = self._binding
-        _, written = binding.patiently(lambda: binding.edit(lambda draft: draft.delete(key), after))
+        _, written = binding.patiently(
+            lambda: binding.edit(lambda draft: draft.delete(key), after, is_blind=True)
+        )
         assert written is not None
         receipt = Receipt(binding.engine(), written, key)
         if ack != 0:

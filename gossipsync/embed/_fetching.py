@@ -52,7 +52,7 @@ def fetching(
     if not isinstance(peer, str):
         raise ConfigError(f"fetch: peer is a name or a peer id, not {peer!r}")
     named = None if keys is None else list(keys)
-    engine = binding.engine()
+    engine = binding.join()  # before it has met anyone, a peer knows no member to ask
     with engine.lock:
         sight = engine.peer.look(peer, binding.name, engine.now(), prefix=prefix, keys=named)
         engine.wake()

@@ -47,6 +47,9 @@ Question = Callable[[], bool]
 class MeshBase(Generic[B]):
     """One peer in this process, and the buckets it holds."""
 
+    _may_block = True
+    """Whether a read may block its thread until the peer is ready."""
+
     def __init__(self, settings: "Settings", clock: "Clock") -> None:
         self._settings = settings
         self._bindings: dict[str, Binding] = {}
@@ -77,19 +80,23 @@ class MeshBase(Generic[B]):
         ttl: Ttl = None,
         deletes: str | None = None,
         history: float | timedelta | None = None,
+        unready: str | None = None,
     ) -> B:
         """The bucket of that name; the same object each time. Starts nothing.
 
         `kind` is "value", "map", "counter" or "set"; `ttl` seconds after which a key ends unless written
         or touched; `deletes` "tombstone" or "final"; `history` for how many seconds what
         was overwritten or deleted is kept for `history(key)`. What is left out is as in the settings, else as the
-        mesh announces, else "value", no ttl, "tombstone", no history. Raises ConfigError, and BucketKindError where
+        mesh announces, else "value", no ttl, "tombstone", no history.
+
+        `unready` says what reads do while a peer with seeds has not been ready since its start: "wait" (the default) waits at
+        first use, for `start_wait` at most; "raise" raises NotReadyError; "empty" serves the data that is here. Raises ConfigError, and BucketKindError where
         the bucket is something else; before the start that may also come at first use.
         """
-        asked = self._asked(name, kind, ttl, deletes, history)
+        asked = self._asked(name, kind, ttl, deletes, history, unready)
         binding = self._bindings.get(name)
         if binding is None:
-            binding = Binding(self._life, name, asked)
+            binding = Binding(self._life, name, asked, may_block=self._may_block)
             bucket = self._make_bucket(binding)
             if (engine := self._life.running) is not None:
                 binding.bind(engine)
@@ -149,10 +156,11 @@ class MeshBase(Generic[B]):
         ttl: Ttl,
         deletes: str | None,
         history: float | timedelta | None,
+        unready: str | None,
     ) -> "BucketSettings":
         from gossipsync.embed._asking import asked_of
 
-        asked = asked_of(name, kind, ttl, deletes, history)
+        asked = asked_of(name, kind, ttl, deletes, history, unready)
         configured = self._settings.buckets.get(name)
         return asked if configured is None else asked.over(configured)
 

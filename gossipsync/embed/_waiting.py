@@ -18,7 +18,15 @@ from gossipsync.runtime.waiters import Waiter
 if TYPE_CHECKING:
     from gossipsync.runtime.engine import Engine
 
-__all__ = ["AsyncParker", "ThreadParker", "async_parker", "wait", "wait_async"]
+__all__ = [
+    "AsyncParker",
+    "ThreadParker",
+    "async_parker",
+    "await_ready",
+    "await_ready_async",
+    "wait",
+    "wait_async",
+]
 
 
 class AsyncParker(Protocol):
@@ -129,6 +137,20 @@ async def wait_async(
     with _asking(engine, is_met, parker.wake, bucket) as waiter:
         is_woken = await parker.park(timeout_s)
     return _outcome(engine, waiter, is_woken=is_woken)
+
+
+def await_ready(engine: "Engine") -> None:
+    """Wait until the peer has been ready once, or its `start_wait` is over. Raises ClosedError."""
+    gate = engine.gate
+    if not wait(engine, gate.is_ready, gate.left_s()):
+        gate.expire()
+
+
+async def await_ready_async(engine: "Engine") -> None:
+    """`await_ready` for coroutines of asyncio and trio."""
+    gate = engine.gate
+    if not gate.is_open and not await wait_async(engine, gate.is_ready, gate.left_s()):
+        gate.expire()
 
 
 @contextmanager

@@ -25,6 +25,8 @@ class _Watch:
     def __init__(
         self, binding: Binding, prefix: str, since: str | None, timeout: float | None
     ) -> None:
+        if since is None or since == "now":
+            binding.admit()  # a cursor goes on where it was, also in a peer that is joining
         self._engine: Engine = binding.engine()
         self._bucket = binding.name
         self._timeout_s = check_timeout(timeout)
@@ -32,7 +34,7 @@ class _Watch:
             self._engine.peer,
             self._engine.lock,
             binding.wall_ms,
-            binding.replica().name,
+            binding.name,
             prefix,
             since,
         )

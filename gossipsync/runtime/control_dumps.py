@@ -15,6 +15,7 @@ from gossipsync.core.model.ids import peer_text
 from gossipsync.core.model.values import encode_value
 from gossipsync.errors import LocalError, ValueTypeError
 from gossipsync.runtime.control_arguments import Arguments
+from gossipsync.runtime.control_ready import admit
 from gossipsync.runtime.control_waits import SendPart, ServedEngine, until
 from gossipsync.runtime.control_writes import open_bucket, room
 
@@ -30,6 +31,7 @@ _STORED_S: Final = 5.0
 async def rows(engine: ServedEngine, arguments: Arguments, send_part: SendPart) -> object:
     """Send what a bucket shows, several rows a part; each as it is when it is read."""
     bucket = arguments.text("bucket")
+    await admit(engine, bucket)
     with engine.lock:
         replica = engine.peer.replicas.get(bucket)
         if replica is None:
@@ -85,6 +87,7 @@ async def sums(engine: ServedEngine, arguments: Arguments, send_part: SendPart) 
 async def pieces(engine: ServedEngine, arguments: Arguments, send_part: SendPart) -> object:
     """Send all that is kept of a bucket's logs: parts of one peer's certificate and its pieces."""
     bucket = arguments.text("bucket")
+    await admit(engine, bucket)
     await settle(engine, arguments, send_part)  # what is ours may leave once it is stored
     place: Place | None = None
     count = 0
@@ -118,6 +121,7 @@ async def load_rows(engine: ServedEngine, arguments: Arguments, _: SendPart) -> 
     """Write rows of one bucket as one batch of this peer's; what has expired meanwhile is left out."""
     bucket, given = arguments.text("bucket"), arguments.rows("rows")
     kind = _kind(arguments.text_or_none("kind"))
+    await admit(engine, bucket)
     await room(engine)
     with engine.lock:
         now = engine.now()

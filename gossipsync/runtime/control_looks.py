@@ -11,6 +11,7 @@ from gossipsync.core.model.ids import epoch_of, peer_of, peer_text
 from gossipsync.core.model.values import encode_value
 from gossipsync.errors import WaitTimeoutError
 from gossipsync.runtime.control_arguments import Arguments
+from gossipsync.runtime.control_ready import admit
 from gossipsync.runtime.control_waits import SendPart, ServedEngine, until
 
 __all__ = ["fetch", "lines", "outlines"]
@@ -68,6 +69,8 @@ async def _look(
     """One look to its end. Raises what came of it, but for a bucket that is unknown there."""
     called, bucket = arguments.text_or_none("peer"), arguments.text("bucket")
     timeout_s = arguments.seconds_or_none("timeout_s")
+    if called is not None:
+        await admit(engine, bucket)  # before it has met anyone, a peer knows no member to ask
     with engine.lock:
         sight = engine.peer.look(called, bucket, engine.now(), aspect=aspect, keys=keys)
         engine.wake()

@@ -22,6 +22,7 @@ from gossipsync.errors import LocalError, WaitTimeoutError
 from gossipsync.runtime.control_arguments import Arguments
 from gossipsync.runtime.control_dumps import load_pieces, load_rows, pieces, rows, settle, sums
 from gossipsync.runtime.control_looks import fetch, lines, outlines
+from gossipsync.runtime.control_ready import admit
 from gossipsync.runtime.control_waits import SendPart, ServedEngine, until
 from gossipsync.runtime.control_watch import watch
 from gossipsync.runtime.control_writes import delete, incr, put, sadd, srem
@@ -65,6 +66,7 @@ async def _get(engine: ServedEngine, arguments: Arguments, _: SendPart) -> objec
     bucket, key = arguments.text("bucket"), arguments.text("key")
     field = arguments.text_or_none("field")
     absent = {"found": False, "value": None}
+    await admit(engine, bucket)
     replica = engine.peer.replicas.get(bucket)
     if replica is None:
         return absent
@@ -83,6 +85,7 @@ async def _get(engine: ServedEngine, arguments: Arguments, _: SendPart) -> objec
 
 async def _history(engine: ServedEngine, arguments: Arguments, send_part: SendPart) -> object:
     bucket, key = arguments.text("bucket"), arguments.text("key")
+    await admit(engine, bucket)
     with engine.lock:
         if bucket not in engine.peer.replicas:
             return 0
@@ -108,6 +111,7 @@ async def _history(engine: ServedEngine, arguments: Arguments, send_part: SendPa
 
 async def _keys(engine: ServedEngine, arguments: Arguments, send_part: SendPart) -> object:
     bucket, prefix = arguments.text("bucket"), arguments.text("prefix")
+    await admit(engine, bucket)
     with engine.lock:
         replica = engine.peer.replicas.get(bucket)
         keys = [] if replica is None else replica.keys(engine.now().wall_ms, prefix)

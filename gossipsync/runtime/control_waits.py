@@ -13,6 +13,7 @@ from gossipsync.core import Now, Peer, PeerStatus, Token, Written
 from gossipsync.core.model.acks import Ack
 from gossipsync.errors import ClosedError
 from gossipsync.runtime.settings import Settings
+from gossipsync.runtime.start_gate import StartGate
 from gossipsync.runtime.strangers import StrangerStatus
 from gossipsync.runtime.transport import Transport
 from gossipsync.runtime.waiters import Waiter, Waiters
@@ -36,6 +37,8 @@ class ServedEngine(Protocol):
     def waiters(self) -> Waiters: ...
     @property
     def transport(self) -> Transport: ...
+    @property
+    def gate(self) -> StartGate: ...
     @property
     def addresses(self) -> tuple[str, ...]: ...
     def now(self) -> Now:

@@ -11,6 +11,7 @@ from gossipsync.core.model.ids import peer_text
 from gossipsync.core.model.values import encode_value
 from gossipsync.errors import CursorError
 from gossipsync.runtime.control_arguments import Arguments
+from gossipsync.runtime.control_ready import admit
 from gossipsync.runtime.control_waits import SendPart, ServedEngine, until
 from gossipsync.runtime.watching import Shown, Watching, first_cursor
 
@@ -24,6 +25,8 @@ async def watch(engine: ServedEngine, arguments: Arguments, send_part: SendPart)
     """Send changes, several a part, until nothing has changed for `timeout_s`."""
     bucket, prefix = arguments.text("bucket"), arguments.text("prefix")
     since, timeout_s = arguments.text_or_none("since"), arguments.seconds_or_none("timeout_s")
+    if since in {None, "now"}:  # a cursor goes on where it was, also in a peer that is joining
+        await admit(engine, bucket)
     if bucket not in engine.peer.replicas:
         if since not in {None, "now"}:
             raise CursorError(f"there is no bucket {bucket!r} here; watch from the beginning")

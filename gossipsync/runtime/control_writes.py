@@ -12,14 +12,14 @@ from gossipsync.core.model.ids import peer_text
 from gossipsync.errors import AckTimeoutError, OverloadedError
 from gossipsync.runtime.control_arguments import Arguments
 from gossipsync.runtime.control_protocol import AbsentKeyError
+from gossipsync.runtime.control_ready import admit
 from gossipsync.runtime.control_waits import SendPart, ServedEngine, until
-from gossipsync.runtime.settings import BucketSettings
+from gossipsync.runtime.settings import NO_BUCKET_SETTINGS
 
 __all__ = ["delete", "incr", "open_bucket", "put", "room", "sadd", "srem"]
 
 _ROOM_S = 1.0
 """How long a write waits for room under the peer's limits."""
-_NO_RULES = BucketSettings()
 
 
 async def put(engine: ServedEngine, arguments: Arguments, _: SendPart) -> object:
@@ -91,6 +91,7 @@ async def _write(
     ack, timeout_s = arguments.ack(), arguments.seconds_or_none("timeout_s")
     after = arguments.text_or_none("after")
     peer = engine.peer
+    await admit(engine, bucket)
     await room(engine)
     with engine.lock:
         now = engine.now()
@@ -119,7 +120,7 @@ async def room(engine: ServedEngine) -> None:
 
 def open_bucket(engine: ServedEngine, bucket: str, kind: Kind | None) -> None:
     """The bucket as this peer has it, else as the settings say, else as this operation needs it."""
-    rules = engine.settings.buckets.get(bucket, _NO_RULES)
+    rules = engine.settings.buckets.get(bucket, NO_BUCKET_SETTINGS)
     if bucket in engine.peer.replicas:
         engine.peer.open_bucket(bucket, engine.now(), kind=kind)
         return

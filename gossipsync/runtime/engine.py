@@ -45,6 +45,7 @@ from gossipsync.runtime.observe import (
 )
 from gossipsync.runtime.peering import link_peer, make_peer
 from gossipsync.runtime.settings import BucketSettings, Settings
+from gossipsync.runtime.start_gate import StartGate
 from gossipsync.runtime.strangers import Strangers, StrangerStatus
 from gossipsync.runtime.transport import Connection, Transport
 from gossipsync.runtime.trust.credentials import Credentials
@@ -94,6 +95,7 @@ class Engine:
         self.waiters = self._driver.waiters
         self.wake = self._driver.wake
         """Have the peer drained soon: with the lock held, after every change of the peer. Any thread."""
+        self.gate = StartGate(self.peer, self.lock, self.now, self.wake, settings.start_wait)
         self._links: dict[LinkId, Link] = {}
         self._link_ids = count(1)
         self._nursery: trio.Nursery | None = None

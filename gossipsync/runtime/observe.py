@@ -115,6 +115,7 @@ _TABLE: Final[Mapping[type, tuple[str, str, int]]] = {
     events.BucketMismatched: ("bucket-mismatched", "bucket", logging.WARNING),
     events.StoreFailed: ("store-failed", "store", logging.ERROR),
     events.StoreRecovered: ("store-recovered", "store", logging.WARNING),
+    events.StartWaitExpired: ("start-wait-expired", "peer", logging.WARNING),
     events.Yielded: ("yielded", "peer", logging.WARNING),
     SeedUnresolved: ("seed-unresolved", "discovery", logging.WARNING),
     DialFailed: ("dial-failed", "discovery", logging.DEBUG),

@@ -14,12 +14,13 @@ from typing import Final
 from gossipsync.core.model.address import split_address
 from gossipsync.core.model.bucket import Deletes, Kind
 from gossipsync.core.model.text import MAX_NAME_BYTES, is_clean_text
-from gossipsync.runtime.durations import UnreadableError, parse_duration
+from gossipsync.runtime.durations import UnreadableError, parse_duration, parse_pause
 
 __all__ = [
     "UnreadableError",
     "choice",
     "parse_duration",
+    "parse_pause",
     "read_address",
     "read_addresses",
     "read_deletes",

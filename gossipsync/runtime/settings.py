@@ -21,7 +21,16 @@ from gossipsync.core.model.text import MAX_NAME_BYTES, is_clean_text
 from gossipsync.errors import ConfigError
 from gossipsync.runtime import readers
 
-__all__ = ["BUCKET_READERS", "PATHS", "READERS", "BucketSettings", "Settings"]
+__all__ = [
+    "BUCKET_READERS",
+    "NOT_READY",
+    "NO_BUCKET_SETTINGS",
+    "PATHS",
+    "READERS",
+    "UNREADY",
+    "BucketSettings",
+    "Settings",
+]
 
 _MS_PER_S: Final = 1000
 
@@ -36,6 +45,8 @@ class BucketSettings:
     deletes: Deletes | None = None
     history: float | None = None
     """Seconds."""
+    unready: str | None = None
+    """What reads do before this peer is ready: "wait", "raise" or "empty". Of this process alone, never announced."""
 
     @property
     def history_ms(self) -> int | None:
@@ -63,6 +74,7 @@ class BucketSettings:
             other.ttl if self.ttl is None else self.ttl,
             other.deletes if self.deletes is None else self.deletes,
             other.history if self.history is None else self.history,
+            other.unready if self.unready is None else self.unready,
         )
 
     def differs_from(self, other: "BucketSettings") -> bool:
@@ -75,6 +87,7 @@ class BucketSettings:
             "ttl": self.ttl,
             "deletes": self.deletes,
             "history": self.history,
+            "unready": self.unready,
         }
         words = [
             f"{name}={part.name.lower() if isinstance(part, IntEnum) else part}"
@@ -82,6 +95,14 @@ class BucketSettings:
             if part is not None
         ]
         return ", ".join(words) or "no arguments"
+
+
+NO_BUCKET_SETTINGS: Final = BucketSettings()
+UNREADY: Final = ("wait", "raise", "empty")
+NOT_READY: Final = (
+    "bucket {bucket!r} is not ready: this peer has not yet received the mesh's data; try again in a moment, "
+    "and see status if it lasts"
+)
 
 
 def _default_name() -> str:
@@ -115,6 +136,7 @@ class Settings:
     max_skew: float = 60.0
     horizon: float = 3600.0
     ack_timeout: float = 5.0
+    start_wait: float = 2.0
     buckets: Mapping[str, BucketSettings] = field(factory=dict)
     config: Path | None = None
 
@@ -183,6 +205,7 @@ READERS: Final[Mapping[str, Callable[[object], object]]] = {
     "max_skew": readers.parse_duration,
     "horizon": readers.parse_duration,
     "ack_timeout": readers.parse_duration,
+    "start_wait": readers.parse_pause,
 }
 PATHS: Final = frozenset({"data_dir", "cluster_key_file", "credentials", "socket"})
 
@@ -191,4 +214,5 @@ BUCKET_READERS: Final[Mapping[str, Callable[[object], object]]] = {
     "ttl": readers.parse_duration,
     "deletes": readers.read_deletes,
     "history": readers.parse_duration,
+    "unready": readers.choice(*UNREADY),
 }

@@ -106,7 +106,7 @@ def _read_bucket(name: str, table: object, where: str) -> BucketSettings:
         return table
     if not isinstance(table, Mapping):
         raise ConfigError(
-            f"buckets.{name} in {where}: a table is needed, with kind, ttl, deletes or history"
+            f"buckets.{name} in {where}: a table is needed, with kind, ttl, deletes, history or unready"
         )
     values: dict[str, object] = {}
     for key, given in table.items():

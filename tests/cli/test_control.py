@@ -30,7 +30,8 @@ class Engine(SimpleNamespace):
 
     def __init__(self, data_dir: Path) -> None:
         super().__init__(
-            settings=SimpleNamespace(data_dir=data_dir),
+            settings=SimpleNamespace(data_dir=data_dir, buckets={}),
+            gate=SimpleNamespace(is_open=True),
             lock=RLock(),
             waiters=Waiters(),
             peer=SimpleNamespace(replicas={}, epoch=1),

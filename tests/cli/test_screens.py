@@ -47,6 +47,7 @@ def status(**changes: object) -> dict[str, object]:
         "warnings": [EVIL],
         "has_seeds": False,
         "store_failure": None,
+        "start_waits_expired": 0,
     } | changes
 
 

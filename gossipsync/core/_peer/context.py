@@ -184,6 +184,8 @@ class Context:
     """Buckets for which peers announced different rules."""
     lags_s: deque[float] = field(factory=lambda: deque(maxlen=512))
     """Age of fresh bundles when they were applied, by both clocks."""
+    is_served_unready: bool = False
+    """Whether the driver serves reads though this peer has not been ready yet."""
     has_moved: bool = False
     """May something that somebody waits for have come true?"""
     line_names: dict[int, tuple[tuple[LineName, LineKey], ...]] = field(factory=dict)

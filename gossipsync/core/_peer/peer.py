@@ -7,6 +7,7 @@ happened; everything that must be done outside comes out of `drain()`. The same 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Final
 
 from gossipsync.core._peer.context import Context
 from gossipsync.core._peer.links import LinkPeer
@@ -24,6 +25,7 @@ from gossipsync.core.model.acks import Ack
 from gossipsync.core.model.bucket import Deletes, Kind
 from gossipsync.core.model.config import PeerConfig
 from gossipsync.core.model.effects import Effect, HangUp, Tell
+from gossipsync.core.model.events import StartWaitExpired
 from gossipsync.core.model.hlc import HybridClock
 from gossipsync.core.model.ids import Epoch, LinkId, PeerId, origin_of
 from gossipsync.core.model.now import Now
@@ -35,6 +37,11 @@ from gossipsync.core.replication.replica import Replica
 from gossipsync.core.replication.tokens import Token
 from gossipsync.core.wire.looking import Aspect
 from gossipsync.errors import ClosedError
+
+_UNREADY: Final = (
+    "no seed gave this peer the mesh's data in time, so keys that others have may look absent here: check that the seeds answer "
+    "(gossipsync status), or raise start_wait"
+)
 
 
 class Peer(Queries):
@@ -237,6 +244,14 @@ class Peer(Queries):
         """Have we seen all that a token names? If not, ask its maker or others at once. Bounded: ask as often as you like."""
         self._ctx.now = now
         return self._concern.seek_token(token)
+
+    def note_start_wait_expired(self, waited_s: float, now: Now) -> None:
+        """The driver serves reads from now on, though this peer has not been ready: warn until it is."""
+        ctx = self._ctx
+        ctx.now = now
+        ctx.is_served_unready = True
+        ctx.counters["start-waits-expired"] += 1
+        ctx.emit(StartWaitExpired(waited_s, _UNREADY))
 
     def request_exchange(self, now: Now) -> None:
         """Compare with every linked member now."""

@@ -165,6 +165,13 @@ class Queries:
         """The newest position in a bucket's change log that a cursor of an earlier run may have; None where that run is unknown."""
         return self._parts.cursors.last_position(bucket, run_name)
 
+    def may_serve(self) -> bool:
+        """Whether this peer has been ready since its start, or has no seeds but itself to become ready with."""
+        seeds = self._parts.rounds.seeds
+        if self._parts.standing.was_ready or not self._ctx.config.seeds:
+            return True
+        return bool(seeds) and all(map(self._parts.rounds.is_self, seeds))
+
     def is_handed_over(self) -> bool:
         """Whether another member has stored every own bundle, or no member is left that could. See Peer.hand_over()."""
         return self._parts.handover.is_over()

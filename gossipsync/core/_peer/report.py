@@ -64,6 +64,8 @@ class PeerStatus:
     has_seeds: bool
     store_failure: str | None
     """Why the store did not take the last commit, and what to do; None where it did."""
+    start_waits_expired: int
+    """Whether reads were served before this peer was ready, because `start_wait` was over: 0 or 1."""
     incompatible: tuple[object, ...] = ()
     """Members that speak no protocol of ours and were met of late; the driver knows them, the core does not."""
 
@@ -144,6 +146,7 @@ class Report:
             else ctx.now.mono_s - self._rounds.last_s,
             has_seeds=bool(config.seeds),
             store_failure=self._commits.failure,
+            start_waits_expired=ctx.counters["start-waits-expired"],
         )
 
     def _buckets(self) -> tuple[BucketStatus, ...]:
@@ -201,6 +204,7 @@ class Report:
             WarningCode.BUCKET_MISMATCH: bool(ctx.mismatched),
             WarningCode.OVERLOADED: self._commits.is_outrun
             or self._commits.pending_bytes > ctx.config.limits.pending_bytes,
+            WarningCode.UNREADY: ctx.is_served_unready and not self._standing.was_ready,
         }
         return [code for code, holds in found.items() if holds]
 
@@ -313,6 +317,7 @@ class Report:
                 "stored_dropped": ctx.counters["stored-dropped"],
                 "forks_dropped": ctx.counters["forks-dropped"],
             },
+            "start_waits_expired": ctx.counters["start-waits-expired"],
             "restored_bundles": ctx.counters["restored-bundles"],
             "restamped_entries": ctx.counters["restamped"],
             "taken_back_entries": ctx.counters["taken-back"],

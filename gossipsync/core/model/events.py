@@ -113,6 +113,14 @@ class Yielded:
     cells: int
 
 
+@frozen
+class StartWaitExpired:
+    """The first use after the start waited for the mesh's data in vain; the data that is here is served."""
+
+    waited_s: float
+    detail: str
+
+
 Event = (
     LinkOpened
     | LinkClosed
@@ -127,4 +135,5 @@ Event = (
     | StoreFailed
     | StoreRecovered
     | Yielded
+    | StartWaitExpired
 )

@@ -55,4 +55,5 @@ class WarningCode(StrEnum):
     STORE_FAILING = "store-failing"
     BUCKET_MISMATCH = "bucket-mismatch"
     OVERLOADED = "overloaded"
+    UNREADY = "unready"
     INCOMPATIBLE = "incompatible"

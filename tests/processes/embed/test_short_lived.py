@@ -21,10 +21,11 @@ import asyncio, multiprocessing, os, signal, sys, threading, time
 import gossipsync
 
 settings = dict(cluster_key=sys.argv[1], seeds=[sys.argv[2]], name="job")
+rules = dict(kind="value", ttl=600, deletes="tombstone")  # known here, so that a put does not wait for the mesh
 """
 WRITE = """
 mesh = gossipsync.open(**settings)
-mesh.bucket("s")["k"] = 1
+mesh.bucket("s", **rules)["k"] = 1
 """
 ENDS = {
     "exit": "",
@@ -181,9 +182,7 @@ assert mesh.close() == 0
 @pytest.mark.parametrize("where", ["silent", "refusing"])
 def test_lost_writes_are_said(where: str, key: str, request: pytest.FixtureRequest) -> None:
     address = request.getfixturevalue(where)
-    three = (
-        "mesh = gossipsync.open(**settings)\nb = mesh.bucket('s')\nb['k'] = b['l'] = b['m'] = 1\n"
-    )
+    three = "mesh = gossipsync.open(**settings)\nb = mesh.bucket('s', **rules)\nb['k'] = b['l'] = b['m'] = 1\n"
     began_s = time.monotonic()
     done = run(three, key, address)
     assert done.returncode == 0
