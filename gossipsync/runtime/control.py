@@ -26,6 +26,7 @@ from gossipsync.runtime.control_protocol import (
     Failed,
     Frames,
     MalformedError,
+    OtherVersionError,
     Part,
     Reply,
     Request,
@@ -108,6 +109,9 @@ class _Callers:
             return
         frames = Frames(MAX_REQUEST_BYTES)
         while (request := await _next_request(stream, frames)) is not None:
+            if isinstance(request, Failed):
+                await _send(stream, request)
+                return
             reply = await self._answer(stream, request)
             if reply is None:
                 return
@@ -142,8 +146,8 @@ class _Callers:
             return Failed.of(InternalError(f"{request.operation} met a bug; the peer's log has it"))
 
 
-async def _next_request(stream: trio.SocketStream, frames: Frames) -> Request | None:
-    """The next request; None once the caller has hung up between two."""
+async def _next_request(stream: trio.SocketStream, frames: Frames) -> Request | Failed | None:
+    """The next request, or the answer to one that cannot be read; None once the caller has hung up between two."""
     with trio.fail_after(_IDLE_S):
         while True:
             data = await stream.receive_some(_RECEIVE_BYTES)
@@ -153,7 +157,10 @@ async def _next_request(stream: trio.SocketStream, frames: Frames) -> Request | 
             if len(bodies) > 1 or (bodies and not frames.is_empty):
                 raise MalformedError("a request before the former one was answered")
             if bodies:
-                return parse_request(bodies[0])
+                try:
+                    return parse_request(bodies[0])
+                except OtherVersionError as error:
+                    return Failed.of(error)
 
 
 async def _send(stream: trio.SocketStream, reply: Reply) -> None:

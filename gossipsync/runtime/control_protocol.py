@@ -41,6 +41,7 @@ __all__ = [
     "Failed",
     "Frames",
     "MalformedError",
+    "OtherVersionError",
     "Part",
     "Reply",
     "Request",
@@ -70,6 +71,22 @@ class AbsentKeyError(LocalError):
     """
 
     code = "absent"
+
+
+class OtherVersionError(LocalError):
+    """The caller speaks another control protocol than this peer.
+
+    Fault: neither's; the command line and the peer are of different installations. State: nothing was done.
+    Next: call the peer with the command line of its own installation, or restart it with this one.
+    """
+
+    code = "version"
+
+    def __init__(self, theirs: int) -> None:
+        super().__init__(
+            f"the caller speaks control protocol {theirs}, this peer speaks {VERSION}: use the gossipsync that the peer was "
+            "started with, or restart the peer with this one"
+        )
 
 
 class SocketSettings(Protocol):
@@ -153,10 +170,12 @@ Reply = Done | Failed | Part
 
 
 def parse_request(body: bytes) -> Request:
-    """Raises MalformedError unless it is a request of this version."""
+    """Raises OtherVersionError for one of another control protocol, MalformedError for anything else but a request."""
     match _decode(body):
         case [int(version), str(operation), dict() as arguments] if version == VERSION:
             return Request(operation, _checked(arguments))
+        case [int(version), *_] if version != VERSION:
+            raise OtherVersionError(version)
     raise MalformedError("not a request of this version")
 
 
@@ -239,6 +258,7 @@ def check_socket_path(path: Path) -> bytes:
 
 _ERRORS: Final[Mapping[str, type[GossipsyncError]]] = {
     AbsentKeyError.code: AbsentKeyError,
+    "version": LocalError,
     **{
         error.code: error
         for error in map(vars(errors).__getitem__, errors.__all__)

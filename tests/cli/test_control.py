@@ -116,6 +116,16 @@ async def test_garbage_ends_its_own_connection_only(path: Path, garbage: bytes) 
         assert await ask(honest, GET)
 
 
+async def test_a_caller_of_another_version_is_told_in_words(path: Path) -> None:
+    async with await trio.open_unix_socket(path) as stream:
+        body = strict.encode([2, "get", {"bucket": "b", "key": "k"}])
+        answer = await ask(stream, len(body).to_bytes(4, "big") + body)
+        assert isinstance(answer, Failed)
+        assert "speaks control protocol 2, this peer speaks 1" in answer.message
+        with trio.fail_after(5):
+            await await_hang_up(stream)
+
+
 @pytest.mark.parametrize(
     "request_",
     [

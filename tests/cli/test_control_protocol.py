@@ -14,6 +14,7 @@ from gossipsync.runtime.control_protocol import (
     Failed,
     Frames,
     MalformedError,
+    OtherVersionError,
     Part,
     Request,
     check_socket_path,
@@ -77,7 +78,6 @@ GARBAGE = [
     b"\x00",
     b"GET / HTTP/1.1\r\n",
     strict.encode([1]),
-    strict.encode([2, "get", {}]),  # another version
     strict.encode([1, "get", []]),
     strict.encode([1, "get", {1: 2}]),
     strict.encode([1, 7, {}]),
@@ -97,12 +97,19 @@ def test_garbage_is_no_request(body: bytes) -> None:
         parse_request(body)
 
 
+def test_a_request_of_another_version_says_which() -> None:
+    with pytest.raises(
+        OtherVersionError, match="speaks control protocol 2, this peer speaks 1: use"
+    ):
+        parse_request(strict.encode([2, "get", {}, "whatever"]))
+
+
 @given(st.binary(max_size=64))
 def test_any_bytes_are_a_request_or_refused(body: bytes) -> None:
     for parse in (parse_request, parse_reply):
         try:
             parse(body)
-        except MalformedError:
+        except (MalformedError, OtherVersionError):
             continue
 
 
