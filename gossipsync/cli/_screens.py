@@ -24,6 +24,8 @@ _STYLES = {
     "joining": "yellow",
 }
 _SHORT_ID = 12
+_REFUSED_LINES = 8
+"""Incompatible peers that a screen names; the documents have all."""
 
 
 def status_screen(status: Mapping[str, object]) -> "RenderableType":
@@ -40,10 +42,7 @@ def status_screen(status: Mapping[str, object]) -> "RenderableType":
     warnings = status["warnings"]
     names = ", ".join(map(shown, warnings)) if isinstance(warnings, list) else ""
     parts.append(Text(f"warnings   {names or 'none'}", style="yellow" if names else ""))
-    parts += [
-        Text(f"refused    {shown(row['detail'])}", style="yellow")
-        for row in _rows(status.get("incompatible"))
-    ]
+    parts += _refused_lines(status, width=9)
     if failure := status["store_failure"]:
         parts.append(Text(f"store      {shown(failure)}", style="red"))
     return Group(*parts)
@@ -89,10 +88,7 @@ def gossip_screen(info: Mapping[str, object]) -> "RenderableType":
     parts: list[RenderableType] = [
         Text(f"{name:<8}  {shown(fact)}") for name, fact in facts.items()
     ]
-    parts += [
-        Text(f"{'refused':<8}  {shown(row['detail'])}", style="yellow")
-        for row in _rows(info.get("incompatible"))
-    ]
+    parts += _refused_lines(info, width=8)
     if members := _rows(info.get("members")):
         parts.append(member_table(members))
     parts += [_link_table(_rows(info.get("links"))), _vector_table(_rows(info.get("vector")))]
@@ -207,6 +203,16 @@ def _vector_table(rows: Sequence[Mapping[str, object]]) -> "Table":
         ),
         numeric=["bundles", "stored"],
     )
+
+
+def _refused_lines(document: Mapping[str, object], *, width: int) -> list["Text"]:
+    """Peers without a common protocol, the first few of them in words."""
+    from rich.text import Text
+
+    details = [shown(row["detail"]) for row in _rows(document.get("incompatible"))]
+    rest = len(details) - _REFUSED_LINES
+    lines = details[:_REFUSED_LINES] + ([f"and {rest} more: see -o json"] if rest > 0 else [])
+    return [Text(f"{'refused':<{width}}  {line}", style="yellow") for line in lines]
 
 
 def _rows(value: object) -> list[Mapping[str, object]]:

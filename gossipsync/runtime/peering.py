@@ -45,6 +45,7 @@ def link_peer(connection: Connection, dialled: str | None) -> LinkPeer:
         credential=connection.certificate,
         is_dialer=connection.is_dialer,
         dialled=dialled,
+        protocol=remote.protocol,
     )
 
 

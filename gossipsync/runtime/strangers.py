@@ -2,9 +2,10 @@
 
 One entry an address, told once and then rarely, and shown in `status` for as long as attempts go on.
 
-Invariant: at most `STRANGERS_LIMIT` entries are held, whatever dials us.
+Invariant: at most `STRANGERS_LIMIT` entries are held and `TOLD_LIMIT` warnings an hour are given, whatever dials us.
 """
 
+from collections import deque
 from typing import Final
 
 from attrs import define, field, frozen
@@ -13,10 +14,12 @@ from gossipsync.core.model.ids import PeerId, peer_text
 from gossipsync.core.wire.hello import Stranger
 from gossipsync.core.wire.versions import OWN_PROTOCOLS
 
-__all__ = ["STRANGERS_LIMIT", "Incompatible", "StrangerStatus", "Strangers"]
+__all__ = ["STRANGERS_LIMIT", "TOLD_LIMIT", "Incompatible", "StrangerStatus", "Strangers"]
 
 STRANGERS_LIMIT: Final = 256
 """Addresses remembered; more than a mesh has during an upgrade that goes on in parts of it."""
+TOLD_LIMIT: Final = 32
+"""Warnings an hour over all addresses: a member that states another address each time must not fill a disk."""
 _TOLD_EVERY_S: Final = 3600.0
 """Between two warnings about one address: often enough for a log that is rotated daily."""
 _SHOWN_S: Final = 600.0
@@ -64,6 +67,8 @@ class Strangers:
     """The incompatible peers that dialled or were dialled of late. All methods belong to the trio thread."""
 
     _known: dict[str, _Known] = field(factory=dict, init=False)
+    _told_s: deque[float] = field(factory=lambda: deque(maxlen=TOLD_LIMIT), init=False)
+    """Moments of the newest warnings."""
 
     def meet(
         self, address: str, peer: PeerId, stranger: Stranger, now_s: float
@@ -79,9 +84,11 @@ class Strangers:
         if len(self._known) >= STRANGERS_LIMIT:
             del self._known[next(iter(self._known))]  # the one heard of longest ago
         self._known[address] = known
-        if now_s - known.told_s < _TOLD_EVERY_S:
+        is_full = len(self._told_s) == TOLD_LIMIT and now_s - self._told_s[0] < _TOLD_EVERY_S
+        if is_full or now_s - known.told_s < _TOLD_EVERY_S:
             return None
         known.told_s = now_s
+        self._told_s.append(now_s)
         return Incompatible(address, peer, detail)
 
     def link_up(self, peer: PeerId) -> None:

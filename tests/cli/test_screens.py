@@ -119,3 +119,15 @@ def test_sizes_and_spans() -> None:
     assert [span(s) for s in (0.0004, 0.25, 3, 119, 600, 7200, 200_000, None)] == [
         *("0 ms", "250 ms", "3 s", "119 s", "10 min", "2 h", "2 d", "–"),
     ]
+
+
+def test_peers_without_a_common_protocol_are_named_up_to_a_screenful() -> None:
+    rows = [
+        {"detail": f"the peer at \x1b[2Jh{n} speaks protocol 1, this build speaks 2: upgrade it"}
+        for n in range(11)
+    ]
+    text = rendered(status_screen(status(incompatible=rows)))
+    assert text.count("refused    the peer at") == 8
+    assert "and 3 more" in text
+    assert "\x1b" not in text
+    assert "refused" not in rendered(status_screen(status()))

@@ -18,7 +18,7 @@ from gossipsync.core.wire.versions import OWN_PROTOCOLS, Protocols
 from gossipsync.runtime.clock import SystemClock
 from gossipsync.runtime.engine import Engine
 from gossipsync.runtime.settings import Settings
-from gossipsync.runtime.strangers import STRANGERS_LIMIT, Strangers
+from gossipsync.runtime.strangers import STRANGERS_LIMIT, TOLD_LIMIT, Strangers
 from gossipsync.runtime.tls import secure, tls_contexts
 from gossipsync.runtime.transport import Transport
 from gossipsync.runtime.trust import Identity, credentials_from_cluster_key, keygen
@@ -155,8 +155,11 @@ def test_strangers_are_told_once_an_hour_and_forgotten_once_they_are_upgraded() 
 
 def test_strangers_are_bounded() -> None:
     strangers = Strangers()
+    told = 0
     for number in range(STRANGERS_LIMIT + 10):
-        strangers.meet(f"h:{number}", PeerId(bytes(32)), Stranger(Protocols(1, 1)), float(number))
+        who = Stranger(Protocols(1, 1))
+        told += strangers.meet(f"h:{number}", PeerId(bytes(32)), who, float(number)) is not None
+    assert told == TOLD_LIMIT
     shown = strangers.shown(float(STRANGERS_LIMIT))
     assert len(shown) == STRANGERS_LIMIT
     assert "h:9" not in {row.address for row in shown}

@@ -31,6 +31,7 @@ from gossipsync.core.replication.tokens import NAME_BITS, LineName, line_name, s
 from gossipsync.core.wire.framing import FrameReader, frame
 from gossipsync.core.wire.liveness import Parting, Statements
 from gossipsync.core.wire.messages import Credentials, Message, encode_message
+from gossipsync.core.wire.versions import PROTOCOL_VERSION
 
 _SENT: Final = {kind: f"sent_{kind.__name__.lower()}_bytes" for kind in get_args(Message)}
 """The counter of each kind of message."""
@@ -72,6 +73,8 @@ class Link:
     """What a delta that we send over it may have; pushes may queue there in proportion."""
     opened_s: float
     heard_s: float
+    protocol: int = PROTOCOL_VERSION
+    """The protocol that both hellos agreed on."""
     is_transient: bool = False
     """Opened for one exchange, not to stay."""
     is_closing: bool = False

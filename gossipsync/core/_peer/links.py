@@ -23,6 +23,7 @@ from gossipsync.core.model.reasons import Reason
 from gossipsync.core.replication.budgets import Budget
 from gossipsync.core.wire.framing import FrameReader
 from gossipsync.core.wire.messages import SHORT_KEY_BYTES, Seek
+from gossipsync.core.wire.versions import PROTOCOL_VERSION
 
 
 @frozen
@@ -41,6 +42,8 @@ class LinkPeer:
     """Did we dial?"""
     dialled: str | None
     """The address that we dialled."""
+    protocol: int = PROTOCOL_VERSION
+    """The protocol that both hellos agreed on."""
 
 
 @define(eq=False)
@@ -113,6 +116,7 @@ class Links:
             allowance=limits.messages_per_s,
             allowance_s=ctx.now.mono_s,
             told_credentials={remote.peer, ctx.peer_id},
+            protocol=remote.protocol,
         )
 
     def _extra_of(self, former: Link, fresh: Link) -> Link:

@@ -291,6 +291,7 @@ class Report:
                     "name": link.name,
                     "epoch": str(Epoch(link.epoch)),
                     "is_dialer": link.is_dialer,
+                    "protocol": link.protocol,
                     "heard_s": ctx.now.mono_s - link.heard_s,
                     "queued_bytes": link.queued_bytes,
                     "asking_budget_bytes": ctx.fetcher.budget(link.id).size_bytes,
