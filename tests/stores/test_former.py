@@ -13,7 +13,7 @@ from gossipsync.cli._archive import read_archive
 from gossipsync.core.model.former import current_piece
 from gossipsync.core.ports import Store
 from gossipsync.errors import RemoteError, StoreError
-from gossipsync.stores import MemoryStore, SqliteStore, open_store
+from gossipsync.stores import MemoryStore, SqliteStore, _rows, open_store
 from gossipsync.stores._journal_file import FORMAT, READ
 from tests.stores import servers
 from tests.stores._former import FIXTURES, FOLDER, Former, committed, put, running, shown, until
@@ -72,6 +72,32 @@ def test_a_store_that_was_only_read_is_left_as_it_was(former: Former) -> None:
     assert shown(engine) == former.shown
     store.close()
     assert path.read_bytes() == before
+
+
+async def test_an_upgrade_that_fails_leaves_the_former_store(
+    former: Former, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The transaction that upgrades fails at its last statement, as on a full disk; then the process is gone."""
+    path = former.folder / "a" / "journal.db"
+    store = open_sqlite(former, "a")
+    assert shown(former.engine("a", store)) == former.shown
+
+    def fail(*_: object) -> None:
+        raise sqlite3.OperationalError("injected")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(_rows, "write_heads", fail)
+        store.put_head("another", b"head")
+        with pytest.raises(StoreError):
+            store.commit()
+    store.close()
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+    connection.close()
+    again = open_sqlite(former, "a")
+    assert former_bodies(again) == (12 if former.name.endswith("ab9e369") else 0)
+    assert shown(former.engine("a", again)) == former.shown
+    again.close()
 
 
 async def test_a_mesh_is_upgraded_one_peer_after_the_other(former: Former) -> None:
