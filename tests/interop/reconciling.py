@@ -148,6 +148,22 @@ class Reconciling(Second):
         self.join(piece)
         return piece
 
+    def look(self, bucket: str, aspect: int, *keys: str, after: bytes = b"") -> list[list[object]]:
+        """All messages of the answer to one question of a look."""
+        assert self.link is not None
+        run = self.number()
+        self.answers[run] = []
+        self.link.send(40, run, bucket, aspect, "", list(keys), after)
+        self.pump(lambda: bool(self.answers[run]) and self.answers[run][-1][2] is True)
+        return self.answers.pop(run)
+
+    def on_41(self, run: int, *parts: object) -> None:
+        self._answer(41, run, *parts)
+
+    def total(self) -> bytes:
+        """The state's sum, for data without shadows, tombstones and removed fields."""
+        return sum_of(name for bucket in self.state for name in self.names_in(bucket, b""))
+
     # -- answering -------------------------------------------------------------------------------
 
     def on_30(self, run: int, lines: list[list[object]], _covered: bytes, _all: bool) -> None:

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 import gossipsync
 from gossipsync.runtime.trust import keygen
-from tests.interop.data import DELETE, SET, TOUCH, cbor
+from tests.interop.data import DELETE, SET, TOUCH, cbor, read_piece
 from tests.interop.link import Link, RefusedError, dial
 from tests.interop.reconciling import Reconciling
 from tests.interop.trust import Identity, Network
@@ -207,6 +207,68 @@ def test_it_takes_over_the_products_state(
     second.compare()
     second.pump(lambda: second.equal > 0)
     assert not mesh.status().rejected
+
+
+def test_sums_of_the_state_agree(mesh: gossipsync.Mesh, second: Reconciling) -> None:
+    for number in range(60):
+        mesh.bucket("flags")[f"k{number}"] = "x" * number
+    mesh.bucket("carts")["c"] = {"a": 1}
+    mesh.bucket("roles").elements("r").add("e")
+    link = join(second, mesh)
+    second.pump(lambda: second.value("roles", "r", "e") is not None)
+    second.equal = 0
+    second.pump(lambda: second.equal > 0 and mesh.status().state == "ready")
+    step_ms = 60_000
+    cut_ms = -(-(int(time.time() * 1000) + step_ms) // step_ms) * step_ms
+    sums: list[list[object]] = []
+    second.on_39 = lambda *parts: sums.append(list(parts))  # type: ignore[attr-defined]
+
+    def asked_with(total: bytes) -> None:
+        link.send(39, False, cut_ms, second.range_sum(b""), bytes(8), total)
+
+    # Another total is answered, once the product's rounds have reached its trees; the equal one is not.
+    def wrong_is_answered() -> bool:
+        if not sums:
+            asked_with(bytes(8))
+        return bool(sums)
+
+    second.pump(wrong_is_answered)
+    assert sums[0] == [True, cut_ms, second.range_sum(b""), bytes(8), second.total()]
+    link.send(18, 4)
+    second.pump(lambda: [19, 4] in second.heard)
+    answered = len(sums)
+    asked_with(second.total())
+    link.send(18, 5)
+    second.pump(lambda: [19, 5] in second.heard)
+    assert len(sums) == answered
+
+
+def test_it_looks_at_what_the_product_has(mesh: gossipsync.Mesh, second: Reconciling) -> None:
+    flags = mesh.bucket("flags")
+    for number in range(5):
+        flags[f"k{number}"] = {"n": number, "text": "x" * 50}
+    flags.put("last", 1, ack="self", timeout=10)
+    join(second, mesh)
+    second.pump(lambda: mesh.status().state == "ready")
+    (keys,) = second.look("flags", 3)
+    assert keys[1:4] == [0, True, b""]
+    assert {key for key, _ in keys[5]} == {*flags}  # type: ignore[attr-defined]
+    (values,) = second.look("flags", 0, "k3")
+    cells = [
+        cell for data in values[4] for cell in read_piece(data, second.who.network.id).rows.values()
+    ]  # type: ignore[attr-defined]
+    assert [(cell.key, cbor2.loads(cell.value or b"")) for cell in cells] == [("k3", flags["k3"])]
+    (outlines,) = second.look("flags", 1, "k3")
+    (outline,) = outlines[4]  # type: ignore[misc]
+    (stub,) = read_piece(outline, second.who.network.id).rows.values()
+    assert (stub.value, stub.leaf_hash) == (None, cells[0].leaf_hash)
+    (lines,) = second.look("flags", 2)
+    heads = [read_piece(data, second.who.network.id).header for data in lines[4]]  # type: ignore[attr-defined]
+    assert [(head.bucket, head.origin) for head in heads] == [
+        ("flags", key[1]) for key in second.logs if key[0] == "flags"
+    ]
+    (unknown,) = second.look("nowhere", 3)
+    assert unknown[1] == 1
 
 
 def test_the_product_takes_over_its_state(mesh: gossipsync.Mesh, second: Reconciling) -> None:
