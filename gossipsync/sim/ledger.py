@@ -9,6 +9,7 @@ from attrs import define, field
 
 from gossipsync.core import Peer, Written
 from gossipsync.core.model.ids import Origin, PeerId
+from gossipsync.core.replication.lines import LineKey
 
 
 @define(eq=False)
@@ -29,6 +30,10 @@ class Entry:
     """The number of an entry that its writer had seen and meant to come before."""
     token: str = ""
     """What its peer gave to name it."""
+    run: int = 0
+    """Which run of its writer made it."""
+    knew: dict[LineKey, int] = field(factory=dict)
+    """How far its writer had the logs of its own key."""
     acked_s: dict[PeerId, float] = field(factory=dict)
     """Who confirmed to have stored it, and when."""
 

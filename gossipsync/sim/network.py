@@ -134,6 +134,8 @@ class Network:
         self._listening: dict[str, Host] = {}
         self._islands: dict[int, int] = {}
         self._cuts: set[tuple[int, int]] = set()
+        self._mended_s = 0.0
+        """When a cut was last taken back."""
         self._next_link = 0
 
     # -- who can be reached ----------------------------------------------------------------------------------
@@ -157,14 +159,17 @@ class Network:
     def mend(self, source: int, target: int) -> None:
         """Take a cut back; links that met it stay dead until an end gives up."""
         self._cuts.discard((source, target))
+        self._mended_s = self._world.now_s
 
     def rejoin(self) -> None:
         """There is one island again; links that were cut stay dead until an end gives up."""
         self._islands = {}
+        self._mended_s = self._world.now_s
 
     def heal(self) -> None:
         """Everybody can reach everybody again."""
         self._islands, self._cuts = {}, set()
+        self._mended_s = self._world.now_s
 
     def calm(self) -> None:
         """Nothing is lost, doubled or overtaken any more."""
@@ -181,6 +186,11 @@ class Network:
     def is_sound(self) -> bool:
         """Whether every frame arrives: no cut anywhere, nothing lost, no narrow links."""
         return self.is_whole and not self.conditions.may_hit_frames
+
+    @property
+    def whole_s(self) -> float:
+        """For how long there has been no cut anywhere, in seconds."""
+        return self._world.now_s - self._mended_s if self.is_whole else 0.0
 
     def reaches(self, source: int, target: int) -> bool:
         """Does what one host sends get to the other?"""

@@ -45,6 +45,8 @@ class Observer:
         """Those counted."""
         self._counts: Counter[bytes] = Counter()
         self._has_forks = False
+        self._states_s: float | None = None
+        """When states were last found to differ."""
         self._differed_s: float | None = None
         """When forks were last found to differ: to look again at once would cost more than the world itself."""
 
@@ -131,6 +133,27 @@ class Observer:
         }
         self._differed_s = second if len(frozen) > 1 else None
         return len(frozen) > 1
+
+    def states_differ(self) -> bool:
+        """Whether peers with equal vectors show different data. Looked at once a second.
+
+        A reconciliation that was cut brings cells and moves no line; if no peer is left that has their bundles, only the
+        comparison of states spreads these cells, some rounds after the vectors have become equal.
+        """
+        if self._states_s == (second := self._world.now_s // 1):
+            return True
+        wall_ms = after_all(driver.newest_ms for driver in self._drivers.values())
+        states = {
+            tuple(
+                (name, replica.totals(wall_ms).fingerprint)
+                for name, replica in sorted(driver.peer.replicas.items())
+                if next(iter(replica.keys(wall_ms)), None) is not None
+            )
+            for driver in self._drivers.values()
+            if driver.peer is not None
+        }
+        self._states_s = second if len(states) > 1 else None
+        return len(states) > 1
 
     @property
     def most_equal(self) -> list[int]:

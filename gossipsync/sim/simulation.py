@@ -52,6 +52,8 @@ class Simulation:
         """By their keys: several where there are copies."""
         self.are_apart = options.apart > 0
         """Whether peers start without seeds, because they have not met yet."""
+        self.beside_s: dict[PeerId, float] = {}
+        """When two machines with one key last began or ceased to run at once."""
         self._newest: tuple[float, int] = (-1.0, 0)
         self._randomness = self.world.randomness.stream("simulation")
         self._clone_clocks = self.world.randomness.stream("clone clocks")
@@ -192,6 +194,7 @@ class Simulation:
     def start_driver(self, driver: Driver) -> None:
         """Run a machine's peer, and count it."""
         driver.start()
+        self._note_beside(driver)
         if self.roster is not None:
             self.roster.add(driver.identity.peer, driver.address)
         self.observer.came(driver)
@@ -199,6 +202,7 @@ class Simulation:
     def stop_driver(self, driver: Driver, *, leaves: bool, is_for_good: bool) -> None:
         """End a machine's peer, by a crash or in order."""
         self.observer.gone(driver)
+        self._note_beside(driver)
         if leaves:
             driver.leave()
         else:
@@ -207,6 +211,10 @@ class Simulation:
             self.roster.remove(driver.identity.peer)
             for other in self.beside(driver):
                 self.roster.add(other.identity.peer, other.address)
+
+    def _note_beside(self, driver: Driver) -> None:
+        if self.beside(driver):
+            self.beside_s[driver.identity.peer] = self.world.now_s
 
     # -- queries ---------------------------------------------------------------------------------------------
 
@@ -247,6 +255,11 @@ class Simulation:
         """May a log be written from two stores, of which one does not know how far the other went?"""
         options = self.options
         return options.restores > 0 or options.clones > 0 or options.rollbacks > 0
+
+    @property
+    def has_lone_cells(self) -> bool:
+        """Whether a peer may hold cells of bundles that no peer is left to hold. Data of rogues may differ for ever."""
+        return self.has_old_lives and not self.observer.rogues
 
     @property
     def forks_differ(self) -> bool:
@@ -301,6 +314,7 @@ class Simulation:
             and self.world.now_s >= self.options.first_write_s
             and not any(map(_is_hollow, self.honest()))
             and not self.forks_differ
+            and not (self.has_lone_cells and self.observer.states_differ())
         )
 
     @property

@@ -12,6 +12,7 @@ from typing import Final
 from attrs import frozen
 
 from gossipsync.core import Deletes, Draft, Kind, Now, Peer, Token
+from gossipsync.core.model.ids import peer_of
 from gossipsync.errors import LocalError, TokenError
 from gossipsync.sim.applications import Applications
 from gossipsync.sim.driver import Driver
@@ -137,6 +138,8 @@ class Workload:
             expires,
             earlier,
             peer.token_of(written),
+            driver.run,
+            {key: n for key, n in peer.vector().items() if peer_of(key[1]) == peer.peer_id},
         )
         self._ledger.add(entry)
         self.applications.wrote(driver, entry)

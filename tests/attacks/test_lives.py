@@ -345,3 +345,105 @@ def test_a_copy_from_before_the_first_write() -> None:
     world.run(1)
     assert warnings_of(node) == {"restored"}
     assert sum(isinstance(event, Restored) for event in node.events) == 1
+
+
+def put_everywhere(world: World, node: Node, value: str) -> None:
+    """One write of every kind that an early write may meet: a value, a field and an element."""
+    for each in world.running:
+        each.up.open_bucket("maps", each.now, kind=Kind.MAP)
+        each.up.open_bucket("sets", each.now, kind=Kind.SET)
+    node.put("put", value)
+    node.put("deleted", value)
+    node.write("maps", lambda draft: draft.put("k", {"x": value}))
+    node.write("sets", lambda draft: draft.add_element("k", "element"))
+
+
+def test_early_writes_of_a_clone_with_a_slow_clock_yield_to_the_original_that_goes_on() -> None:
+    """Deletes as well as puts. The original wrote after the image, which the clone could not know."""
+    world = World(3)
+    world.run(3)
+    original = world.nodes[2]
+    original.put("first", 1)
+    put_everywhere(world, original, "old")
+    world.run(1)
+    clone = clone_of(world, original)
+    clone.skew_ms = -10_000
+    put_everywhere(world, original, "original")
+    world.run(0.1)
+    world.start(clone)
+    clone.put("put", "clone")
+    clone.write("b", lambda draft: draft.delete("deleted"))
+    clone.write("maps", lambda draft: draft.delete("k"))
+    clone.write("sets", lambda draft: draft.discard_element("k", "element"))
+    world.run(30)
+    for each in world.nodes[:2]:
+        assert each.pairs() == {"first": 1, "put": "original", "deleted": "original"}
+        assert each.pairs("maps") == {"k": {"x": "original"}}
+        assert each.pairs("sets") == {"k": frozenset({"element"})}
+    assert clone.up.gossip_info(clone.now)["restamped_entries"] == 0
+    for node in (original, clone):
+        assert "cloned" in warnings_of(node)
+
+
+def test_an_early_write_that_is_written_again_beats_its_past_and_nothing_newer() -> None:
+    """A third member wrote between our past and now, and is not here when the past comes back."""
+    world = World(3)
+    world.run(3)
+    node, _, other = world.nodes[2], world.nodes[0], world.nodes[1]
+    node.put("first", 1)
+    world.run(1)
+    copy = node.disk.after_crash()
+    world.run(5)
+    for key in ("put", "deleted"):
+        node.put(key, "past")
+    world.run(1)
+    world.split([world.nodes[0], node], [other])
+    for key in ("put", "deleted"):
+        other.put(key, "newer")
+    world.run(1)
+    world.nodes[0].put("first", 2)  # after which whoever sees it stamps later than all of these
+    world.run(1)
+    world.crash(node)
+    node.disk, node.skew_ms = copy, -30_000
+    world.start(node)
+    node.put("put", "present")
+    node.write("b", lambda draft: draft.delete("deleted"))
+    world.run(20)
+    assert node.pairs() == {"first": 2, "put": "present"}
+    assert node.up.gossip_info(node.now)["restamped_entries"] == 2
+    world.heal()
+    world.run(30)
+    for each in world.nodes:
+        assert each.pairs() == {"first": 2, "put": "newer", "deleted": "newer"}
+
+
+def test_a_delete_of_a_clone_stays_beaten_when_a_later_run_of_it_meets_the_newer_write_again() -> (
+    None
+):
+    world, original, clone = cloned_world()
+    original.put("k", "old")
+    world.run(2)
+    clone.write("b", lambda draft: draft.delete("k"))
+    world.run(1)
+    world.crash(clone)
+    original.put("k", "newer")
+    world.run(2)
+    clone.skew_ms = -20_000
+    world.start(clone)
+    world.run(30)
+    for each in (*world.nodes[:3], clone):
+        assert each.pairs()["k"] == "newer"
+
+
+def test_a_life_proves_that_it_goes_on_by_naming_the_other() -> None:
+    """Within two intervals, whatever the clocks say: the clone's own is a minute ahead of the original's."""
+    world = World(4)
+    world.run(3)
+    original = world.nodes[-1]
+    original.put("first", 1)
+    world.run(1)
+    clone = clone_of(world, original)
+    clone.skew_ms = 50_000
+    world.start(clone)
+    assert world.run_until(lambda: "cloned" in warnings_of(clone), 3.0)
+    assert world.run_until(lambda: "cloned" in warnings_of(original), 3.0)

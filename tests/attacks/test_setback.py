@@ -120,7 +120,10 @@ def test_a_clock_set_back_wrongly_goes_on_above_its_own_past() -> None:
     agree(world, {"k": "last", "other": "before"})
 
 
-def test_a_member_with_the_same_wrong_clock_gives_back_nothing_that_wins() -> None:
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_a_member_with_the_same_wrong_clock_gives_back_nothing_that_wins(
+    *, is_restarted: bool
+) -> None:
     world = joined(4)
     *others, twin, node = world.nodes
     twin.skew_ms = node.skew_ms = LONG_MS
@@ -131,6 +134,9 @@ def test_a_member_with_the_same_wrong_clock_gives_back_nothing_that_wins() -> No
     node.put("k", "after")
     world.run(5)
     assert [other.pairs() for other in [*others, node]] == [{"k": "after"}] * 3
+    if is_restarted:  # the store remembers that it has taken something back
+        world.crash(node)
+        world.start(node)
     world.run(LONG_MS / 1000 + 70)
     agree(world, {"k": "after"})
 

@@ -40,6 +40,8 @@ ONCE_FAILED: dict[int, str] = {
     91021: "an answer that came twice was answered twice, and so on: a storm of questions",
     91197: "a copy and its original met between two looks of the checker",
     91282: "the same",
+    9100145: "a clone with a slow clock wrote its delete again, over a newer put of the original that went on",
+    9100613: "the same",
 }
 
 

@@ -310,6 +310,8 @@ class Commits:
         if not self._pushes:
             return
         ctx = self._ctx
+        if ctx.claims is None and not any(link.was_compared for link in ctx.links.values()):
+            return  # first it must be known which past of ours members have without knowing these writes
         encoded: dict[tuple[int, ...], bytes] = {}
         pushes, self._pushes = self._pushes, {}
         self._push_bytes.clear()

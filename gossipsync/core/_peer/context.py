@@ -30,11 +30,15 @@ from gossipsync.core.replication.replica import Replica
 from gossipsync.core.replication.tokens import NAME_BITS, LineName, line_name, shortened
 from gossipsync.core.wire.framing import FrameReader, frame
 from gossipsync.core.wire.liveness import Parting, Statements
-from gossipsync.core.wire.messages import Credentials, Message, encode_message
+from gossipsync.core.wire.messages import Credentials, Delta, Message, Push, encode_message
+from gossipsync.core.wire.reconciling import Parts
 from gossipsync.core.wire.versions import PROTOCOL_VERSION
 
 _SENT: Final = {kind: f"sent_{kind.__name__.lower()}_bytes" for kind in get_args(Message)}
 """The counter of each kind of message."""
+
+_CARRIERS: Final = (Push, Delta, Parts)
+"""Messages that carry entries."""
 
 _IN_GOOD_ORDER: Final = frozenset({"surplus", "duplicate", "closing", Reason.LIMIT})
 """Why we close links that we could keep: whoever is at the other end need not wonder whether we live."""
@@ -171,6 +175,11 @@ class Context:
     directory: Directory | None = None
     epochs: set[Epoch] = field(factory=set)
     """Those that this run has opened."""
+    claims: dict[LineKey, int] | None = None
+    """How far members had the lines of our other epochs when data of this run first left it; None until then.
+
+    Writes within these were made without knowledge of any write of this run.
+    """
     withdrawn: set[Epoch] = field(factory=set)
     """Epochs of ours of which something was taken back: it comes, if at all, as what another run wrote."""
     _mesh_ms: float | None = None
@@ -211,6 +220,11 @@ class Context:
         epoch = epoch_of(origin)
         is_known = epoch in self.epochs and epoch not in self.withdrawn
         return peer_of(origin) == self.peer_id and not is_known
+
+    def claimed(self, key: LineKey) -> int:
+        """How far members had a line of another epoch of ours before any write of this run could be known to it."""
+        claims = self.fetcher.claims_of(self.peer_id) if self.claims is None else self.claims
+        return claims.get(key, 0)
 
     def heard_s(self, link: LinkId) -> float:
         """When anything last came over a link."""
@@ -278,6 +292,8 @@ class Context:
         """Hand an encoded message to a link."""
         if link.is_closing:
             return
+        if self.claims is None and kind in _CARRIERS:
+            self.claims = self.fetcher.claims_of(self.peer_id)
         data = frame(payload)
         size = len(data)
         link.queue(size, self.now.mono_s)

@@ -1,13 +1,26 @@
-"""Early writes: own writes that our own forgotten past would beat, taken down when that comes back.
+"""Early writes: own writes that lose to a forgotten past of this peer's own, and are written again.
 
-A store that is an older copy, or only memory, has forgotten stamps that we gave; if our clock is behind as well, what is written now
-may be stamped below them, and would lose against what we ourselves wrote before. Such writes are stamped anew, after it. Not
-against what others wrote, nor against a final delete of our own: that is the order of things.
+A store that is an older copy, or a memory store, has forgotten stamps that earlier runs gave. If the clock is behind as well, writes
+of the new run may be stamped below them and lose to writes that the same peer made before. Such writes get new stamps.
 
-State holds them until then, so nothing is kept for this while nothing comes back, however long a peer is alone; but while it is not
-known whether stamps of our own are ahead, what is written loses at once and is kept here.
+Another life of the same key is not always a past: the machine may have been copied, and both copies may run. Stamps alone do not
+tell the two apart. So a write W of this run is written again over a write P of another epoch of this key only if all of these hold:
 
-Invariant: what is written again says the same about the same cell, and lost to nobody but our own forgotten past.
+1. P was made without knowledge of W: our store had P at the start, we have taken it back (`Setback`), or members had P's line that far before any data of
+   this run left it (`Context.claims`);
+2. P was made before W, by the members' clocks instead of ours, where the third case of 1 holds;
+3. the life that wrote P is not known to go on beside this one, and had a few intervals to show itself (`Lives`);
+4. P is no final delete.
+
+The new stamp is the least that beats P, not one of now: W takes P's place in the order, and loses to all writes that beat P.
+Bundles of other lives that arrive later, or writes that earlier runs of this store made, are ordered by their stamps like any
+other peer's (`sims/own_past_model.py`).
+
+State holds early writes until a past arrives, so nothing is kept while none does, however long a peer is alone. While it is not
+known whether stamps of our own are ahead of the members' clocks, new writes lose at once and are kept here.
+
+Invariant: an entry that is written again says the same about the same cell, beats nothing but this peer's own past, and never a
+write that was made knowing it.
 """
 
 from __future__ import annotations
@@ -23,11 +36,12 @@ from gossipsync.core._peer.lives import Lives
 from gossipsync.core._peer.standing import Standing
 from gossipsync.core._peer.writing import Said, Writing
 from gossipsync.core.model.entry import Entry, Op, decode_entries
-from gossipsync.core.model.hlc import Hlc
-from gossipsync.core.model.ids import Epoch, Origin, epoch_of, peer_of
+from gossipsync.core.model.hlc import Hlc, hlc_ms
+from gossipsync.core.model.ids import Origin, epoch_of, peer_of
 from gossipsync.core.replication.cells import (
     DATA,
     EXPIRES,
+    INDEX,
     ORIGIN,
     SHADOW_SIZE,
     SIZE,
@@ -51,6 +65,9 @@ _LEFT_OUT: Final = frozenset({Op.FINAL})
 _OVERHEAD: Final = 256
 """Bytes of memory that an entry takes beside its data."""
 
+_PATIENCE: Final = 3.0
+"""Gossip intervals for which another life is given time to show itself, from the first comparison with a member."""
+
 _Key = tuple[str, str]
 """(bucket, key)."""
 
@@ -68,6 +85,8 @@ class Early:
     _bytes: int = 0
     _looked_at: int = 0
     """How much of our past had arrived when we last looked."""
+    _met_s: float | None = None
+    """When this peer, with early writes that have lost, first had all that members had."""
     _is_over: bool = False
 
     def wrote(self, bucket: str, entries: Iterable[Entry], stamp: Hlc) -> None:
@@ -113,20 +132,24 @@ class Early:
         self._looked_at = -1
 
     def forgotten(self, bucket: str, origin: Origin, cells: Iterable[tuple[str, Cell]]) -> None:
-        """Of our own past this is about to be merged: keep what we wrote later and would lose to it.
-
-        That is what any later epoch wrote, however long ago; and before this run has first met the others, all that it wrote: with a
-        clock that is behind its epoch, too, may be below that of its past.
-        """
+        """Cells of another epoch of this peer are about to be merged: keep early writes of this run that lose to them."""
         ctx, epoch = self._ctx, epoch_of(origin)
-        early = frozenset[Epoch]() if self._is_over else ctx.epochs - ctx.withdrawn
+        is_withdrawn = epoch in ctx.withdrawn
+        if self._is_over and not is_withdrawn:
+            return
+        early = ctx.epochs - ctx.withdrawn
         replica = ctx.replicas.get(bucket)
         for key, cell in cells:
             group = None if replica is None else replica.group(key)
             for own in cells_in(group) if group is not None else ():
                 since = epoch_of(own[ORIGIN])
-                is_later = peer_of(own[ORIGIN]) == ctx.peer_id and (since > epoch or since in early)
-                if not is_later or own[SIZE] == SHADOW_SIZE or isinstance(own[SLOT], bytes):
+                is_later = since in early or (is_withdrawn and since > epoch)
+                is_ours = peer_of(own[ORIGIN]) == ctx.peer_id
+                if (
+                    not (is_ours and is_later)
+                    or own[SIZE] == SHADOW_SIZE
+                    or isinstance(own[SLOT], bytes)
+                ):
                     continue
                 if _is_final(own) or _is_final(cell) or not _loses(own, cell):
                     continue
@@ -134,33 +157,45 @@ class Early:
                 self._keep((bucket, key), own[SLOT], entry)
 
     def round(self) -> None:
-        """Write again what has lost to our own past; once we have all that others have, there is no more of that to come."""
-        if not self._kept or not self._standing.is_up:
-            self._is_over |= self._standing.state == "ready" and self._standing.is_synced()
+        """Write again the writes that have lost to our own past; once all that members have is here, no more of it will come."""
+        standing = self._standing
+        is_met = standing.is_up and standing.state == "ready" and standing.is_synced()
+        if is_met:
+            self._is_over = True
+        if not self._kept or not standing.is_up:
             return
-        is_met = self._standing.state == "ready" and self._standing.is_synced()
-        arrived = self._lives.arrived
-        if arrived != self._looked_at:
+        if self._met_s is None and is_met:
+            self._met_s = self._ctx.now.mono_s
+        is_ripe = self._is_ripe
+        if is_ripe or self._lives.arrived != self._looked_at:
             for name, slots in list(self._kept.items()):
                 if not self._write_again(*name, dict(slots)):
                     return  # there is no room for writes: next round
-        self._looked_at = arrived
-        if is_met:
-            self._is_over = True
+        self._looked_at = self._lives.arrived
+        if is_met and is_ripe:
             self._kept.clear()
             self._bytes = 0
 
+    @property
+    def _is_ripe(self) -> bool:
+        """Whether another life that goes on beside this one would have shown itself by now."""
+        patience_s = _PATIENCE * self._ctx.config.gossip_interval_s
+        return self._met_s is not None and self._ctx.now.mono_s - self._met_s >= patience_s
+
     def _write_again(self, bucket: str, key: str, slots: dict[Slot, Entry]) -> bool:
-        """Say once more what of one key has lost; False where there is no room for it."""
+        """Write the entries of one key that have lost once more; False where there is no room for it."""
         writing, ctx = self._writing, self._ctx
-        lost = {
-            slot: said for slot, said in slots.items() if self._has_lost(bucket, key, slot, said)
+        stamps = {
+            slot: stamp
+            for slot, said in slots.items()
+            if (stamp := self._stamp_over_past(bucket, key, slot, said)) is not None
         }
+        lost = {slot: slots[slot] for slot in stamps}
         if TOMBSTONE in lost:
-            lost = self._deleted(bucket, key, slots, lost)
+            lost, stamps = self._deleted(bucket, key, slots, stamps)
         draft = writing.draft(bucket)
         for slot, entry in lost.items():
-            draft.rewrite(key, slot, entry)
+            draft.rewrite(key, slot, entry, stamps[slot])
         if draft.is_empty:
             return True
         try:
@@ -171,52 +206,66 @@ class Early:
         return True
 
     def _deleted(
-        self, bucket: str, key: str, slots: dict[Slot, Entry], lost: dict[Slot, Entry]
-    ) -> dict[Slot, Entry]:
-        """A delete is among what has lost: end our past, but nothing that was written after the delete."""
-        deleted = lost[TOMBSTONE]
+        self, bucket: str, key: str, slots: dict[Slot, Entry], stamps: dict[Slot, Hlc]
+    ) -> tuple[dict[Slot, Entry], dict[Slot, Hlc]]:
+        """A delete is among the lost entries: end our past, but no write that was made after the delete."""
+        deleted = slots[TOMBSTONE]
         group = self._ctx.replicas[bucket].group(key)
         cells = [] if group is None else cells_in(group)
+        past = [cell for cell in cells if self._is_past(bucket, cell, deleted)]
         after = [
             (said.stamp, said.expires) for slot, said in slots.items() if slot != TOMBSTONE
         ] + [
             (Hlc(cell[STAMP]), cell[EXPIRES])
             for cell in cells
-            if cell[SLOT] != TOMBSTONE and not self._is_past(cell)
+            if cell[SLOT] != TOMBSTONE and cell not in past
         ]
         stamp, expires = max(after, key=itemgetter(0), default=(deleted.stamp, None))
         has_life = expires is None or expires > self._ctx.now.wall_ms
         if stamp <= deleted.stamp or not has_life:
-            return {TOMBSTONE: deleted}
-        past = {
-            slot: deleted._replace(field=slot, op=Op.DELETE, expires=expires)
-            for cell in cells
-            if self._is_past(cell) and cell[STAMP] > deleted.stamp
-            if isinstance(slot := cell[SLOT], str)
-        }
-        return past | {
-            slot: said
-            for slot, said in lost.items()
-            if slot != TOMBSTONE and said.stamp > deleted.stamp
-        }
+            return {TOMBSTONE: deleted}, {TOMBSTONE: stamps[TOMBSTONE]}
+        lost = {slot: slots[slot] for slot in stamps if slots[slot].stamp > deleted.stamp}
+        for cell in past:
+            slot = cell[SLOT]
+            if cell[STAMP] > deleted.stamp and isinstance(slot, str) and slot not in lost:
+                lost[slot] = deleted._replace(field=slot, op=Op.DELETE, expires=expires)
+                stamps[slot] = Hlc(cell[STAMP] + 1)
+        return lost, stamps
 
-    def _has_lost(self, bucket: str, key: str, slot: Slot, entry: Entry) -> bool:
+    def _stamp_over_past(self, bucket: str, key: str, slot: Slot, entry: Entry) -> Hlc | None:
+        """The least stamp with which an entry would not lose to our own past; None unless it has lost to that."""
         if entry.expires is not None and entry.expires <= self._ctx.now.wall_ms:
-            return False
+            return None
         group = self._ctx.replicas[bucket].group(key)
         if group is None:
-            return False
-        if slot == TOMBSTONE:  # it is to end all that we wrote before
-            return any(
-                self._is_past(cell) and cell[STAMP] > entry.stamp and not _is_final(cell)
+            return None
+        if slot == TOMBSTONE:  # it ends all that we wrote before, and covers stamps up to its own
+            ended = [
+                cell[STAMP]
                 for cell in cells_in(group)
-            )
+                if cell[STAMP] > entry.stamp
+                and not _is_final(cell)
+                and self._is_past(bucket, cell, entry)
+            ]
+            return Hlc(max(ended)) if ended else None
         winner = _winner(group, slot, entry.stamp)
-        return winner is not None and self._is_past(winner)
+        if winner is None or not self._is_past(bucket, winner, entry):
+            return None
+        return Hlc((rank(winner) if winner[SLOT] == TOMBSTONE else winner[STAMP]) + 1)
 
-    def _is_past(self, cell: Cell) -> bool:
-        ctx = self._ctx
-        return ctx.is_past(cell[ORIGIN]) and not self._lives.is_beside(epoch_of(cell[ORIGIN]))
+    def _is_past(self, bucket: str, cell: Cell, entry: Entry) -> bool:
+        """Whether a cell is of our own past, as far as one of our entries is concerned: see the module's docstring."""
+        ctx, lives, origin = self._ctx, self._lives, cell[ORIGIN]
+        if not ctx.is_past(origin) or lives.is_beside(epoch_of(origin)):
+            return False
+        key = (bucket, origin)
+        if epoch_of(origin) in ctx.withdrawn or lives.had(key, cell[INDEX]):
+            return True
+        mesh_ms = ctx.mesh_ms(ctx.now)
+        if not self._is_ripe or mesh_ms is None or cell[INDEX] > ctx.claimed(key):
+            return False
+        behind_ms = mesh_ms - ctx.now.wall_ms
+        return hlc_ms(Hlc(cell[STAMP])) <= min(mesh_ms, hlc_ms(entry.stamp) + behind_ms)
 
 
 def _loses(own: Cell, past: Cell) -> bool:

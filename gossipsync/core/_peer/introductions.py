@@ -114,6 +114,7 @@ class Introductions:
             addresses=self.addresses,
             zone=config.zone,
             version=config.version,
+            met=tuple(self._lives.met_epochs),
             sign=ctx.sign,
         )
         ctx.members.own(self._own, ctx.now.mono_s)
@@ -247,13 +248,17 @@ class Introductions:
         if own is None or presence.data == own.data:
             return
         is_ahead = presence.stamp >= own.stamp
+        is_new = presence.epoch not in self._lives.met_epochs
         if not (is_ahead or self._lives.is_news(presence)):
             return
         if not is_genuine(presence, signed, signature, self._ctx.verifier):
             return
         self._lives.heard(presence)
-        if is_ahead:
+        is_new &= presence.epoch in self._lives.met_epochs
+        if is_ahead or is_new:
             self.renew(self._standing.stance, above=presence.stamp)
+        if is_new:  # that life may depend on knowing that this one goes on
+            self._tell_all()
 
     def tell_of_self(self, link: Link) -> None:
         """Show a peer what another life of its own key has said: nobody else hears that its word is not the last."""

@@ -49,6 +49,8 @@ class Lives:
     _started_ms: int = 0
     _kept: dict[LineKey, int] = field(factory=dict)
     """How far our store had our own lines at the start."""
+    met_epochs: dict[Epoch, None] = field(factory=dict)
+    """Epochs of other lives that this run has heard of, for its presence: each is proof that this run lived after that had opened."""
     _newest: Epoch | None = None
     """The newest epoch of ours that it had, written in or not; None where it had none, as in memory, and can have forgotten nothing."""
     arrived: int = 0
@@ -63,6 +65,10 @@ class Lives:
         self._kept = {log.key: log.index for log in ctx.logs.logs() if ctx.is_past(log.origin)}
         lasts = [epoch_of(origin) for _, origin in self._kept]
         self._newest = max([*lasts, *filter(None, [self._newest])], default=None)
+
+    def had(self, key: LineKey, index: int) -> bool:
+        """Whether our store held this bundle of another epoch of ours when this run started."""
+        return index <= self._kept.get(key, 0)
 
     def loaded(self, epoch: Epoch) -> None:
         """In this epoch a former run was in touch with others when our store was last told so; what it wrote later may be lost."""
@@ -101,8 +107,9 @@ class Lives:
     def heard(self, presence: Presence) -> None:
         """A presence that our key has signed, in this life or another.
 
-        What a former run has signed may reach us long after its end. So a life goes on only where a presence is newer than one
-        that we had before, and than our start; and since what the mesh has of a dead one arrives soon, not at once.
+        Presence that a former run has signed may arrive long after its end. So a life is taken to go on only if its presence
+        names an epoch that this run has opened, or if it is newer than an earlier one and than our start, and arrives a refresh
+        interval after that: what the mesh has of a dead life arrives soon, not at once.
         """
         if not self.is_news(presence):
             return
@@ -112,17 +119,24 @@ class Lives:
             del self._others[next(iter(self._others))]
         if presence.stance is not Stance.UP:
             return
+        self._meet(epoch)
+        has_met_us = not self._ctx.epochs.isdisjoint(presence.met)
         if known is None:
-            self._others[epoch] = _Life(now_s, presence.stamp, now_s)
-            return
+            known = _Life(now_s, presence.stamp, now_s)
         self._others[epoch] = known
         known.stamp, known.heard_s = presence.stamp, now_s
         is_later = now_s - known.first_s >= self._ctx.refresh_s
-        if presence.stamp > self._started_ms and is_later:
+        if has_met_us or (presence.stamp > self._started_ms and is_later):
             was_cloned = self.is_cloned
             known.live_s = now_s
             if not was_cloned:
                 self._ctx.emit(Cloned(epoch))
+
+    def _meet(self, epoch: Epoch) -> None:
+        self.met_epochs.pop(epoch, None)
+        self.met_epochs[epoch] = None
+        if len(self.met_epochs) > _LIVES:
+            del self.met_epochs[next(iter(self.met_epochs))]
 
     def met(self) -> None:
         """Who answered our dial holds our own key, and is another process."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from gossipsync.core._peer.context import Context
 from gossipsync.core._peer.forks import PROOF_HEAD
 from gossipsync.core._peer.parts import Parts
+from gossipsync.core._peer.setback import WITHDRAWN_HEAD
 from gossipsync.core._peer.upkeep import TOUCHED_HEAD
 from gossipsync.core.model.bundle import parse_header
 from gossipsync.core.model.former import current_piece
@@ -61,6 +62,10 @@ class Loading:
                 (ctx.now.wall_ms - int.from_bytes(touched[:8], "big")) / 1000
             )
             self._parts.lives.loaded(Epoch(int.from_bytes(touched[8:], "big")))
+        packed = heads.get(WITHDRAWN_HEAD, b"")
+        ctx.withdrawn.update(
+            Epoch(int.from_bytes(packed[at : at + 8], "big")) for at in range(0, len(packed), 8)
+        )
         ctx.changed_buckets.clear()
 
     def _load_piece(

@@ -37,6 +37,11 @@ from gossipsync.core.replication.pieces import cells_in_piece
 SHOWN_S: Final = 600.0
 """How long after writes were taken back we say so."""
 
+WITHDRAWN_HEAD: Final = "withdrawn"
+"""Epochs of ours of which something was taken back, 8 bytes each: members may give that back after any number of restarts."""
+_REMEMBERED: Final = 64
+"""Epochs in that head."""
+
 _Held = tuple[str, Cell]
 
 
@@ -139,6 +144,10 @@ class Setback:
             ctx.withdrawn.add(epoch_of(log.origin))
             self._keeper.lower(log, lasts[log.key])
         self._commits.withhold({log.origin for log in logs})
+        newest = sorted(ctx.withdrawn)[-_REMEMBERED:]
+        self._commits.put_head(
+            WITHDRAWN_HEAD, b"".join(epoch.to_bytes(8, "big") for epoch in newest)
+        )
         self._done_s = ctx.now.mono_s
         ctx.counters["taken-back"] += len(ours)
 

@@ -5,8 +5,9 @@ A datum is canonical CBOR `[body, signature]`, the body canonical CBOR of
     [format, network, peer key, stamp, epoch, state, name, addresses, zone, version, more]
 
 `stamp` orders a peer's data (its wall clock in ms, pushed ahead of any it has seen of itself); the newest wins. `more` is a map
-for what later versions add. The Ed25519 signature covers domain ‖ length of the body (8 bytes) ‖ body. Presence lives outside
-logs and vectors, so that its refreshing never stirs the idle hash.
+for later additions; unknown keys are ignored. Its key `met` lists epochs of the same peer key that this run has heard of since
+its start: proof for each of them that this run was alive after it had opened. The Ed25519 signature covers domain ‖ length of the
+body (8 bytes) ‖ body. Presence lives outside logs and vectors, so that its refreshing never stirs the idle hash.
 
 Invariant: each part of a `Presence` that was parsed is within its bounds: names and zones are clean text, addresses can be
 dialled, stamps and epochs are times that a wall clock can show.
@@ -36,7 +37,9 @@ _STAMP_BYTES: Final = 8
 _MAX_ADDRESSES: Final = 8
 _ADDRESSES_BYTES: Final = 512
 """All addresses of our own presence together: with the longest texts beside them a datum stays below `Limits.presence_bytes`."""
-_NOTHING_MORE: Final[dict[str, object]] = {}
+_MET: Final = "met"
+_MOST_MET: Final = 8
+"""Epochs in `met`."""
 _REMEMBERED: Final = 4096
 """Data whose parsing is remembered by their exact bytes, for each comes from several members; about 1 kB each."""
 
@@ -68,6 +71,8 @@ class Presence:
     version: str
     data: bytes
     """The datum as signed, to pass on."""
+    met: tuple[Epoch, ...]
+    """Other epochs of its key that this run has heard of."""
     row: bytes
     """What names this very datum in passing: the first bytes of the key, then the stamp; 16 bytes, and of one peer's the greatest is the newest."""
 
@@ -80,7 +85,7 @@ def _row(peer: bytes, stamp: int) -> bytes:
     return peer[:SHORT_BYTES] + stamp.to_bytes(_STAMP_BYTES, "big")
 
 
-def make_presence(
+def make_presence(  # noqa: PLR0913 - one for each part of the datum
     *,
     network: NetworkId,
     peer: PeerId,
@@ -91,6 +96,7 @@ def make_presence(
     addresses: tuple[str, ...],
     zone: str,
     version: str,
+    met: tuple[Epoch, ...] = (),
     sign: Sign,
 ) -> Presence:
     """Our own presence, with as many of the addresses as one may have."""
@@ -106,7 +112,7 @@ def make_presence(
         addresses,
         zone,
         version,
-        _NOTHING_MORE,
+        {_MET: met[-_MOST_MET:]} if met else {},
     )
     body = strict.encode(parts)
     data = strict.encode((body, sign(_signed(body))))
@@ -120,6 +126,7 @@ def make_presence(
         zone,
         version,
         data,
+        met[-_MOST_MET:],
         _row(peer, stamp),
     )
 
@@ -135,7 +142,7 @@ def parse_presence(data: bytes, network: NetworkId) -> tuple[Presence, bytes, by
     match strict.decode(body, 3):
         case (
             int(form), bytes(signed_for), bytes(peer), int(stamp), int(epoch), int(stance),
-            str(name), tuple(addresses), str(zone), str(version), Mapping(),
+            str(name), tuple(addresses), str(zone), str(version), Mapping() as more,
         ) if form == FORMAT and signed_for == network and len(peer) == 32:  # fmt: skip
             pass
         case _:
@@ -161,6 +168,7 @@ def parse_presence(data: bytes, network: NetworkId) -> tuple[Presence, bytes, by
         zone,
         version,
         data,
+        _met_in(more),
         _row(peer, stamp),
     )
     return presence, _signed(body), signature
@@ -185,6 +193,16 @@ def _check_addresses(addresses: tuple[object, ...]) -> None:
         raise strict.MalformedError(f"a presence's address: {error}") from error
     if len(distinct) != len(addresses) or len(distinct) > _MAX_ADDRESSES:
         raise strict.MalformedError("a presence's addresses are too many, or one is there twice")
+
+
+def _met_in(more: Mapping[object, object]) -> tuple[Epoch, ...]:
+    """The epochs under `met`. Raises strict.MalformedError unless they are epochs."""
+    match more.get(_MET, ()):
+        case tuple(met) if len(met) <= _MOST_MET:
+            epochs = [Epoch(one) for one in met if type(one) is int and 0 < one < 1 << 63]
+            if len(epochs) == len(met):
+                return tuple(epochs)
+    raise strict.MalformedError("a presence names no epochs where it should")
 
 
 def is_genuine(presence: Presence, message: bytes, signature: bytes, verifier: Verifier) -> bool:

@@ -139,10 +139,14 @@ class Draft:
         self._again.append(lambda draft: draft.touch(key, ttl_ms))
         return True
 
-    def rewrite(self, key: str, slot: Slot, entry: Entry) -> None:
-        """Say the same about one cell as an entry did, with a stamp of now."""
-        self._overlay.write(key, slot, Write(Op(entry.op), entry.field, entry.expires, entry.value))
-        self._again.append(lambda draft: draft.rewrite(key, slot, entry))
+    def rewrite(self, key: str, slot: Slot, entry: Entry, stamp: Hlc | None = None) -> None:
+        """Say the same about one cell as an entry did, with a stamp of the past or, without one, of now."""
+        # No entry may be stamped after its bundle.
+        at = None if stamp is None else Hlc(min(stamp, self._overlay.next_stamp))
+        self._overlay.write(
+            key, slot, Write(Op(entry.op), entry.field, entry.expires, entry.value, at)
+        )
+        self._again.append(lambda draft: draft.rewrite(key, slot, entry, stamp))
 
     # -- maps ------------------------------------------------------------------------------------------------
 

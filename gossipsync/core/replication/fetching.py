@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from attrs import define, field
 
-from gossipsync.core.model.ids import LinkId
+from gossipsync.core.model.ids import LinkId, PeerId, peer_of
 from gossipsync.core.model.limits import Limits
 from gossipsync.core.replication.budgets import Budget
 from gossipsync.core.replication.deltas import Span
@@ -105,6 +105,14 @@ class Fetcher:
         behind.have[link] = max(index, behind.have.get(link, 0))
         self._is_planned = False
         return True
+
+    def claims_of(self, peer: PeerId) -> dict[LineKey, int]:
+        """How far any member, or this peer, has each line of one peer."""
+        claims = {log.key: log.index for log in self._logs.logs() if peer_of(log.origin) == peer}
+        for key, behind in self._behind.items():
+            if peer_of(key[1]) == peer:
+                claims[key] = max(claims.get(key, 0), *behind.have.values())
+        return claims
 
     def lines_of(self, link: LinkId) -> list[LineKey]:
         """Lines that a member has more of."""

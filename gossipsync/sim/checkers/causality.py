@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from gossipsync.core import Deletes, Kind, Peer
 from gossipsync.core.model.ids import peer_of
+from gossipsync.sim.checkers.anew import was_written_anew
 from gossipsync.sim.checkers.base import Checker
 from gossipsync.sim.driver import Driver
 from gossipsync.sim.ledger import Entry
@@ -44,6 +45,10 @@ class Causality(Checker):
         else:
             shown = "nothing"
             allowed = self._may_be_gone(driver, entry, rivals)
+        if not allowed:
+            value = replica.read(entry.key, wall_ms) if replica.has(entry.key, wall_ms) else None
+            group = replica.group(entry.key)
+            allowed = was_written_anew(self.simulation, group, entry, value)
         if not allowed:
             self.violate(
                 f"after the token of write {entry.number} of {entry.key!r} it shows {str(shown)[:40]!r}, which is older",

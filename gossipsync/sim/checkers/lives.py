@@ -9,8 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from gossipsync.core import Peer
-from gossipsync.core.model.events import Cloned, Event
-from gossipsync.core.model.ids import PeerId
 from gossipsync.core.model.reasons import WarningCode
 from gossipsync.sim.checkers.base import Checker, Violate
 from gossipsync.sim.driver import Driver
@@ -33,18 +31,6 @@ class Lives(Checker):
         super().__init__(simulation, violate)
         self._since_s: dict[tuple[int, int, int, int], float] = {}
         """Two machines with one key, and their runs -> since when they were seen to run, with no cut anywhere."""
-        self._beside_s: dict[PeerId, float] = {}
-        """When two with this key were last seen to run."""
-
-    def happened(self, driver: Driver, event: Event) -> None:
-        """Whom it has met may be gone when all are looked at next."""
-        if isinstance(event, Cloned) and self.simulation.beside(driver):
-            self._beside_s[driver.identity.peer] = self.simulation.world.now_s
-
-    def changed(self, driver: Driver, peer: Peer) -> None:
-        """Two that run at once for less than an interval may be heard of when one has gone."""
-        if self.simulation.beside(driver):
-            self._beside_s[peer.peer_id] = self.simulation.world.now_s
 
     def looked(self, driver: Driver, peer: Peer) -> None:
         """Compare what it says with who runs."""
@@ -63,10 +49,9 @@ class Lives(Checker):
                     driver,
                 )
                 return
-        key = driver.identity.peer
-        if beside:
-            self._beside_s[key] = now_s
-        elif is_warned and not now_s - self._beside_s.get(key, -_UNTOLD_S) < _UNTOLD_S:
+        # A copy that has run for a fraction of an interval may be heard of when it has gone.
+        beside_s = simulation.beside_s.get(driver.identity.peer, -_UNTOLD_S)
+        if is_warned and not beside and not now_s - beside_s < _UNTOLD_S:
             self.violate("it says that it was cloned, and nobody else has its key", driver)
             return
         was_copied = driver.was_restored or any(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from gossipsync.core import Deletes, Kind, Peer, Replica
 from gossipsync.core.model.ids import peer_of
-from gossipsync.core.replication.cells import ORIGIN, SLOT, STAMP, Group, cells_in
+from gossipsync.sim.checkers.anew import was_written_anew
 from gossipsync.sim.checkers.base import Checker, Violate
 from gossipsync.sim.driver import Driver
 from gossipsync.sim.ledger import Entry
@@ -61,9 +61,10 @@ class Values(Checker):
                 continue
             if shown is _ABSENT and not self._is_at_rest and key in replica.hollow():
                 continue  # it had expired here when a touch came late; the value is being fetched
-            if shown != expected and not (
-                _is_tied(entries, shown) or _was_stamped_anew(replica.group(key), entries, shown)
-            ):
+            if shown == expected or _is_tied(entries, shown):
+                continue
+            value = None if shown is _ABSENT else shown
+            if not was_written_anew(self.simulation, replica.group(key), newest_of(entries), value):
                 self.violate(
                     f"{key!r} shows {_text(shown)} where the newest write held says {_text(expected)}",
                     driver,
@@ -120,16 +121,6 @@ def _is_tied(entries: list[Entry], shown: object) -> bool:
         and peer_of(entry.written.origin) == peer_of(newest.written.origin)
         and entry.value == shown
         for entry in entries
-    )
-
-
-def _was_stamped_anew(group: Group | None, entries: list[Entry], shown: object) -> bool:
-    """Is it an early write that its writer stamped anew, over what it took for its own forgotten past and a copy of it has written?"""
-    newest = newest_of(entries).written.hlc
-    authors = {peer_of(entry.written.origin) for entry in entries if entry.value == shown}
-    return any(
-        cell[SLOT] is None and cell[STAMP] > newest and peer_of(cell[ORIGIN]) in authors
-        for cell in (() if group is None else cells_in(group))
     )
 
 
