@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 __all__ = ["json_text", "shown", "time_text"]
 
 _MS_PER_S = 1000
+_LAST_MS = 253_402_300_799_000  # the year 9999: a peer may sign an expiry beyond it
 
 
 def shown(text: object) -> str:
@@ -33,6 +34,8 @@ def json_text(obj: object, *, indent: int | None = None) -> str:
 
 
 def time_text(wall_ms: object) -> str:
-    """A moment in ISO 8601, in UTC, with milliseconds."""
+    """A moment in ISO 8601, in UTC, with milliseconds; the last that ISO 8601 can write, for all later ones."""
     assert isinstance(wall_ms, int)
-    return datetime.fromtimestamp(wall_ms / _MS_PER_S, UTC).isoformat(timespec="milliseconds")
+    return datetime.fromtimestamp(min(wall_ms, _LAST_MS) / _MS_PER_S, UTC).isoformat(
+        timespec="milliseconds"
+    )

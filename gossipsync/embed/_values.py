@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Change", "Entry", "Event", "Member", "Status", "Version", "entry_of", "versions_of"]
 
 _MS_PER_S = 1000
+_LAST_MS = 253_402_300_799_000  # the year 9999: a peer may sign an expiry beyond it
 
 
 @frozen
@@ -101,4 +102,7 @@ def versions_of(found: "list[CoreVersion]") -> list[Version]:
 
 
 def _time(wall_ms: int | None) -> datetime | None:
-    return None if wall_ms is None else datetime.fromtimestamp(wall_ms / _MS_PER_S, UTC)
+    """An aware datetime; the last there is, for all later moments."""
+    if wall_ms is None:
+        return None
+    return datetime.fromtimestamp(min(wall_ms, _LAST_MS) / _MS_PER_S, UTC)

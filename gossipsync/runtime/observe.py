@@ -1,12 +1,15 @@
 """What happens, told to three audiences by one table: the log, the counters, and `mesh.events()`.
 
 The core emits events and never logs. Here each event gets a name, a logger and a level; those that an
-operator counts, a counter. Whatever a remote chose (names, details) is escaped before it is shown.
+operator counts, a counter. Whatever a remote chose (names, details) is escaped before it is shown, and quoted in a log line
+unless it is a plain word, so that no name can add a field of its own (logfmt).
 
-Invariant: neither values nor key material reach a log line or an event.
+Invariant: neither values nor key material reach a log line or an event. A log line is one line, and splits into the event's own
+fields.
 """
 
 import logging
+import re
 from collections import Counter, deque
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -34,6 +37,7 @@ __all__ = [
     "WritesKept",
     "WritesLost",
     "escape",
+    "quoted",
 ]
 
 LOST_ADVICE: Final = (
@@ -126,6 +130,7 @@ _TABLE: Final[Mapping[type, tuple[str, str, int]]] = {
     WritesKept: ("writes-kept", "peer", logging.INFO),
 }
 EVENT_KINDS: Final = tuple(kind for kind, _, _ in _TABLE.values())
+_WORD: Final = re.compile(r"[A-Za-z0-9_.:/@%+\[\]-]+", re.ASCII)
 _UNKNOWN: Final = ("event", "peer", logging.INFO)
 
 
@@ -184,7 +189,7 @@ class Observer:
             return
         fields = _fields(event)
         if is_logged:
-            told = " ".join(f"{name}={part}" for name, part in fields.items())
+            told = " ".join(f"{name}={_logged(part)}" for name, part in _parts(event).items())
             log.log(level, "%s %s", kind, told)
         self._hand_on(MeshEvent(kind, datetime.now(UTC), fields))
 
@@ -208,16 +213,32 @@ def escape(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def _fields(event: object) -> dict[str, object]:
+def quoted(text: str) -> str:
+    """Text as the value of a field in a log line: as it is where it is a plain word, else in quotes, with escapes."""
+    if _WORD.fullmatch(text):
+        return text
+    inner = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escape(inner)}"'
+
+
+def _parts(event: object) -> dict[str, object]:
     kind = type(event)
     if not attrs.has(kind):
         return {}
-    return {each.name: _shown(getattr(event, each.name)) for each in attrs.fields(kind)}
+    return {each.name: _plain(getattr(event, each.name)) for each in attrs.fields(kind)}
 
 
-def _shown(part: object) -> object:
+def _fields(event: object) -> dict[str, object]:
+    return {name: escape(p) if isinstance(p, str) else p for name, p in _parts(event).items()}
+
+
+def _plain(part: object) -> object:
     if isinstance(part, Enum):
         return str(part.value)
     if isinstance(part, bytes):
         return peer_text(part)  # type: ignore[arg-type] # events hold no other bytes than peer ids
-    return escape(part) if isinstance(part, str) else part
+    return part
+
+
+def _logged(part: object) -> object:
+    return quoted(part) if isinstance(part, str) else part

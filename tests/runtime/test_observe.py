@@ -4,13 +4,14 @@ import gc
 import logging
 from typing import get_args
 
+import attrs
 import pytest
 
 from gossipsync.core.model import events
 from gossipsync.core.model.ids import Epoch, LinkId, PeerId, peer_text
 from gossipsync.core.model.reasons import Reason
 from gossipsync.runtime import observe
-from gossipsync.runtime.observe import Observer, SeedUnresolved, escape
+from gossipsync.runtime.observe import Observer, SeedUnresolved, escape, quoted
 
 PEER = PeerId(bytes(range(32)))
 
@@ -28,7 +29,7 @@ def test_an_event_is_logged_and_counted(caplog: pytest.LogCaptureFixture) -> Non
     assert observer.tally == {"link-opened": 1}
     ((logger, level, message),) = caplog.record_tuples
     assert (logger, level) == ("gossipsync.link", logging.INFO)
-    assert message == f"link-opened link=1 peer={peer_text(PEER)} name=evil\\x1b[31m\\n"
+    assert message == f'link-opened link=1 peer={peer_text(PEER)} name="evil\\x1b[31m\\n"'
 
 
 def test_readers_get_plain_fields() -> None:
@@ -68,6 +69,48 @@ def test_a_reader_that_is_gone_is_forgotten() -> None:
     gc.collect()
     observer.observe(events.StoreRecovered())
     assert observer._subscriptions == []
+
+
+FORGERIES = {
+    "b state=down": '"b state=down"',
+    'b" state="down': '"b\\" state=\\"down"',
+    "b\\": '"b\\\\"',
+    "b\nlink-closed link=1": '"b\\nlink-closed link=1"',
+    "b\u2028state=down": '"b\\u2028state=down"',
+    "": '""',
+    "b=c": '"b=c"',
+    "b\u00a0c": '"b\\xa0c"',
+    "host-1.example:7946": "host-1.example:7946",
+    "Zürich": '"Zürich"',
+}
+
+
+@pytest.mark.parametrize(("name", "shown"), FORGERIES.items())
+def test_a_name_cannot_forge_a_field_of_a_log_line(
+    name: str, shown: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "gossipsync")
+    Observer().observe(events.MemberChanged(PEER, name, "alive"))
+    ((_, _, message),) = caplog.record_tuples
+    assert message == f"member-changed peer={peer_text(PEER)} name={shown} state=alive"
+    assert len(message.splitlines()) == 1
+
+
+def test_every_text_of_every_event_is_quoted(caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever fields an event has or is given later."""
+    caplog.set_level(logging.DEBUG, "gossipsync")
+    evil = 'x" y=1\n\x1b[2J'
+    for kind in observe._TABLE:
+        texts = [each.name for each in attrs.fields(kind) if each.type in (str, "str")]
+        event = kind(
+            **{each.name: evil if each.name in texts else None for each in attrs.fields(kind)}
+        )
+        caplog.clear()
+        Observer().observe(event)
+        ((_, _, message),) = caplog.record_tuples
+        assert message.count(quoted(evil)) == len(texts)
+        assert message.isprintable()
+        assert "y=1" not in message.replace(quoted(evil), "")
 
 
 def test_escape() -> None:

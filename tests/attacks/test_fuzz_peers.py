@@ -1,0 +1,289 @@
+"""Whole peers with a driver against one hostile member with valid credentials: no message ends or corrupts an honest peer.
+
+Two honest peers serve a mesh while the member sends every kind of message with its parts mutated (see _mutate), signs mutated data,
+repeats and reorders messages, and damages frames. The driver of tests/core/_world lets exceptions through and checks the
+effects of the honest peers. Afterwards these must be linked with each other, hold the same data with all their own writes in
+it, hold no more than their limits allow, have blamed each other for nothing, and show a valid `status`.
+
+CI runs the seeds of FAST. For a longer run: GOSSIPSYNC_FUZZ_SEEDS=1000:1200 pytest tests/attacks/test_fuzz_peers.py
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from collections import Counter
+
+import pytest
+
+from gossipsync.core.model import strict
+from gossipsync.core.model.events import LinkClosed, Refused
+from gossipsync.core.model.ids import PeerId
+from gossipsync.core.model.reasons import SENDERS_FAULT, Reason
+from gossipsync.core.wire.framing import FrameReader, frame
+from gossipsync.core.wire.messages import Message, decode_message
+from tests.attacks._intruder import KINDS, NAME, TEMPLATES, GuardedWorld, Intruder
+from tests.attacks._mutate import Mutator, encoded
+from tests.core._world import Node, identity, state_faults
+from tests.core._world.world import _End
+
+FAST = range(6)
+STEPS = 220
+_SETTLE_S = 120.0
+_BLAMES = {*SENDERS_FAULT, Reason.RATE}
+
+
+def _seeds() -> range:
+    first, _, end = os.environ.get("GOSSIPSYNC_FUZZ_SEEDS", "").partition(":")
+    return range(int(first), int(end)) if end else FAST
+
+
+class Mesh:
+    """Honest peers of one seed, and what must hold of them."""
+
+    def __init__(self, world: GuardedWorld, seed: int, rogue: PeerId) -> None:
+        self.rng = random.Random(seed)
+        self.world = world
+        self.honest = list(world.nodes)
+        self.rogue = rogue
+        self.written: dict[str, int] = {}
+
+    def write(self, number: int) -> None:
+        """A write of an honest peer; the intruder never signs one of such a key."""
+        node = self.rng.choice(self.honest)
+        self.written[f"k{number}"] = number
+        node.put(f"k{number}", number)
+
+    def restart(self, node: Node) -> None:
+        """What an honest peer was made to store must not stop its next start. Its own writes are committed."""
+        self.world.run(0.1)
+        self.world.crash(node)
+        self.world.start(node)
+
+    def join(self) -> None:
+        """A newcomer, which depends on what it is answered."""
+        node = self.world.add(gossip_interval_s=0.5)
+        self.honest.append(node)
+        self.world.start(node)
+
+    # -- what must hold --------------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        assert self.world.run_until(self.is_converged, _SETTLE_S), self.differences()
+        for node in self.honest:
+            self.check_limits(node)
+            self.check_views(node)
+            self.check_blame(node)
+            faults = state_faults(node.up, node.now.wall_ms)
+            assert not faults, faults
+
+    def is_converged(self) -> bool:
+        first = self.honest[0]
+        are_linked = all(
+            identity(other.name).peer in node.up._ctx.by_peer
+            for node in self.honest
+            for other in self.honest
+            if other is not node
+        )
+        is_whole = self.written.items() <= first.pairs().items()
+        are_equal = all(self.pairs(node) == self.pairs(first) for node in self.honest)
+        return are_linked and is_whole and are_equal
+
+    def pairs(self, node: Node) -> dict[str, dict[str, object]]:
+        return {name: node.pairs(name) for name in node.up.replicas if node.pairs(name)}
+
+    def differences(self) -> str:
+        told = []
+        for node in self.honest:
+            pairs = node.pairs()
+            lost = [key for key, value in self.written.items() if pairs.get(key) != value]
+            told.append(
+                f"{node.name}: {node.up.status(node.now).state}, {len(node.up._ctx.by_peer)} links, lacks {lost}, shows {self.pairs(node)}"
+            )
+        return "\n".join(told)
+
+    def check_limits(self, node: Node) -> None:
+        ctx, limits = node.up._ctx, node.up.config.limits
+        queues = node.up.gossip_info(node.now)["queues"]
+        assert queues["early_bytes"] <= limits.reassembly_bytes  # type: ignore[index]
+        assert queues["lines_behind"] <= limits.lines_per_link  # type: ignore[index]
+        assert len(ctx.logs) <= limits.logs
+        assert sum(log.origin[:32] == self.rogue for log in ctx.logs.logs()) <= limits.logs_per_peer
+        assert len(ctx.replicas) <= limits.buckets
+        assert len(ctx.members) <= len(self.honest)
+        assert len(ctx.credentials) <= len(self.honest) + 1
+        assert not ctx.effects
+
+    def check_views(self, node: Node) -> None:
+        status, members = node.up.status(node.now), node.up.members(node.now)
+        counted = Counter(event.reason for event in node.events if isinstance(event, Refused))
+        assert counted, "the counters have moved"
+        shown = [
+            status.name,
+            *(member.name for member in members),
+            *(member.address for member in members),
+        ]
+        shown += [bucket.name for bucket in status.buckets]
+        assert all(text is None or text.isprintable() for text in shown), shown
+        json.dumps(node.up.gossip_info(node.now), allow_nan=False)
+        json.dumps([str(status), list(map(str, members))], allow_nan=False)
+
+    def check_blame(self, node: Node) -> None:
+        honest = {identity(other.name).peer for other in self.honest}
+        for event in node.events:
+            if isinstance(event, LinkClosed) and event.peer in honest:
+                assert event.reason not in _BLAMES, event
+            if isinstance(event, Refused) and event.peer in honest:
+                assert event.reason not in _BLAMES, event
+
+
+class Siege(Mesh):
+    """A member that says what it likes, in any order."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(
+            GuardedWorld(2, seed=seed, gossip_interval_s=0.5), seed, identity(NAME).peer
+        )
+        self.world.run(3.0)
+        self.intruder = Intruder(self.world, self.rng)
+        self.mutator = Mutator(self.rng, self.intruder.me)
+        self.sent: Counter[type[Message]] = Counter()
+        self.past: list[bytes] = []
+        for number in range(6):
+            self.write(number)
+
+    def step(self, number: int) -> None:
+        """One thing that the intruder does, and now and then some time or an honest write."""
+        rng, intruder = self.rng, self.intruder
+        node = rng.choice(self.honest)
+        kind = KINDS[number % len(KINDS)]
+        payload = intruder.payload(kind)
+        self.sent[kind] += 1
+        match rng.random():
+            case chance if chance < 0.6:
+                intruder.say_payload(node, self.mutated(payload))
+            case chance if chance < 0.85:
+                intruder.say_payload(node, payload)  # well-formed, out of place
+            case chance if chance < 0.95 and self.past:
+                intruder.say_payload(node, rng.choice(self.past))
+            case _:
+                intruder.say(node, self.mutator.raw(frame(payload)))
+                if rng.random() < 0.5:
+                    intruder.leave(node)  # or the rest of a frame is awaited for ever
+        self.past = [*self.past[-50:], payload]
+        match rng.random():
+            case chance if chance < 0.3:
+                self.world.run(rng.choice((0.001, 0.01, 0.3, 2.0)))
+            case chance if chance < 0.4:
+                self.write(len(self.written))
+            case chance if chance < 0.42:
+                intruder.leave(node)
+            case chance if chance < 0.43:
+                self.restart(node)
+
+    def restart(self, node: Node) -> None:
+        self.intruder.leave(node)
+        super().restart(node)
+
+    def mutated(self, payload: bytes) -> bytes:
+        tree: object = strict.decode(payload, 12)
+        for _ in range(self.rng.choice((1, 1, 1, 2, 3))):
+            tree = self.mutator.tree(tree)
+        return encoded(tree)
+
+
+class Turncoat(GuardedWorld):
+    """Its last node is a rogue that runs the real core, and mutates a share of the messages that this sends.
+
+    So mutated messages come in the midst of conversations that are in good order: with the run numbers, in the states and in answer
+    to the questions of the moment.
+    """
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed=seed, gossip_interval_s=0.5, probe_interval_s=0.5)
+        for _ in range(2):
+            self.start(self.add())
+        self.rogue: Node | None = None
+        self.share = 0.06
+        self.altered: Counter[type[Message]] = Counter()
+        self.dice = random.Random(seed)
+
+    def betray(self) -> Node:
+        """The rogue joins."""
+        node = self.rogue = self.add()
+        self.mutator = Mutator(self.dice, identity(node.name), gentleness=0.9)
+        self.start(node)
+        return node
+
+    def _send(self, end: _End, data: bytes) -> None:
+        if end.node is not self.rogue or self.share == 0:
+            super()._send(end, data)
+            return
+        reader = FrameReader(1 << 24)
+        reader.feed(data)
+        super()._send(end, b"".join(frame(self._altered(payload)) for payload in reader))
+
+    def _altered(self, payload: bytes) -> bytes:
+        if self.dice.random() >= self.share:
+            return payload
+        self.altered[type(decode_message(payload))] += 1
+        return encoded(self.mutator.tree(strict.decode(payload, 12)))
+
+    def dial_all(self) -> None:
+        """The rogue does not wait before it dials again whoever hung up on it."""
+        assert self.rogue is not None
+        for node in self.nodes:
+            if node is not self.rogue and node.peer is not None:
+                self._dial(self.rogue, self.rogue.life, node.address)
+
+
+@pytest.mark.parametrize("seed", _seeds())
+def test_a_member_that_mutates_what_its_own_peer_says(seed: int) -> None:
+    world = Turncoat(seed)
+    mesh = Mesh(world, seed, identity("p2").peer)
+    world.run(3.0)
+    for number in range(40):
+        mesh.write(number)
+    rogue = world.betray()
+    for number in range(40, 100):
+        world.dial_all()
+        world.run(mesh.rng.choice((0.01, 0.1, 0.5, 3.0)))
+        rogue.put(f"rogue {number % 7}", number, mesh.rng.choice(("b", "m")))
+        if number % 3 == 0:
+            mesh.write(number)
+        if number == 60:
+            mesh.join()
+        if mesh.rng.random() < 0.03:
+            mesh.restart(mesh.rng.choice(mesh.honest))
+    world.crash(rogue)
+    world.rogue = None
+    mesh.check()
+    assert sum(world.altered.values()) > 20
+
+
+@pytest.mark.parametrize("seed", _seeds())
+def test_a_hostile_member_ends_and_corrupts_nothing(seed: int) -> None:
+    siege = Siege(seed)
+    for number in range(STEPS):
+        siege.step(number)
+        if number == STEPS // 2:
+            siege.join()
+    assert set(siege.sent) == set(KINDS)
+    assert siege.intruder.hung_up > 0
+    for node in siege.honest:
+        siege.intruder.leave(node)
+    siege.world.intruder = None
+    siege.check()
+
+
+def test_every_kind_of_message_is_mutated() -> None:
+    """A kind that is added later needs a template here before it may be merged."""
+    assert set(TEMPLATES) == set(KINDS), f"kinds without a template: {set(KINDS) - set(TEMPLATES)}"
+    siege = Siege(0)
+    for kind in KINDS:
+        assert type(siege.intruder.template(kind)) is kind
+        payload = siege.intruder.payload(kind)
+        assert {siege.mutated(payload) for _ in range(50)} - {payload}, (
+            f"{NAME} mutates no {kind.__name__}"
+        )
