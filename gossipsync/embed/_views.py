@@ -10,6 +10,8 @@ or add to one counter, both keep what they wrote.
 from collections.abc import Callable, Iterator, MutableMapping, MutableSet
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from gossipsync.errors import BucketKindError
+
 if TYPE_CHECKING:
     from gossipsync.core import Draft
 
@@ -57,7 +59,8 @@ class Fields(MutableMapping[str, object]):
 
     def _all(self) -> dict[str, object]:
         fields = self._source.read(self._key)
-        assert isinstance(fields, dict)
+        if not isinstance(fields, dict):
+            raise _kind_changed("map")
         return fields
 
 
@@ -70,12 +73,13 @@ class Counter:
 
     @property
     def value(self) -> int:
-        """The sum of all additions known here."""
+        """The sum of all additions known here. Raises BucketKindError."""
         try:
             value = self._source.read(self._key)
         except KeyError:
             return 0
-        assert isinstance(value, int)
+        if type(value) is not int:
+            raise _kind_changed("counter")
         return value
 
     def add(self, n: int = 1) -> None:
@@ -123,5 +127,14 @@ class Elements(MutableSet[str]):
             elements = self._source.read(self._key)
         except KeyError:
             return frozenset()
-        assert isinstance(elements, frozenset)
+        if not isinstance(elements, frozenset):
+            raise _kind_changed("set")
         return elements
+
+
+def _kind_changed(kind: str) -> BucketKindError:
+    """Another peer's earlier announcement holds, and it came after this view was made."""
+    return BucketKindError(
+        f"this bucket held {kind}s and does no more, because another peer announced it earlier with another kind; "
+        "see the warning bucket-mismatch, and open another bucket"
+    )

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from attrs import frozen
 
 from gossipsync.core._peer.context import Context
-from gossipsync.core.model import strict
 from gossipsync.core.model.hlc import Hlc, hlc_at
 from gossipsync.core.model.ids import Epoch, Origin, PeerId, epoch_of, peer_of
 from gossipsync.core.model.values import decode_value
@@ -25,7 +24,7 @@ from gossipsync.core.replication.cells import (
 )
 from gossipsync.core.replication.past import age_of
 from gossipsync.core.replication.pieces import SENDER, cells_of_key
-from gossipsync.core.replication.views import value_bytes
+from gossipsync.core.replication.views import signed_total, value_bytes
 
 
 @frozen
@@ -98,8 +97,4 @@ def _value(cell: Cell) -> object:
         return None
     if not isinstance(cell[SLOT], bytes):
         return decode_value(value_bytes(cell))
-    match strict.decode(value_bytes(cell)):
-        case (int(total), _):
-            return total
-        case _:
-            return None
+    return signed_total(cell)

@@ -280,7 +280,8 @@ class Members:
         self._crowd.depart(peer)
         self._recent.pop(peer, None)
         short = peer[:SHORT_BYTES]
-        self._short.pop(short, None)
+        if self._short.get(short) is member:
+            del self._short[short]
         return member.presence
 
     def expire_bounds(self, now_s: float) -> None:
@@ -290,7 +291,7 @@ class Members:
 
     def _unbar(self, peer: PeerId) -> None:
         if self._bounds.pop(peer, None) is not None:
-            del self._barred[peer[:SHORT_BYTES]]
+            self._barred.pop(peer[:SHORT_BYTES], None)  # another key may begin with the same bytes
 
     def bar(self, peer: PeerId) -> int | None:
         """The stamp up to which no presence of a peer is taken; None for no bound."""

@@ -37,7 +37,6 @@ TOUCH_SHARE: Final = 0.05
 """A touch that extends a life by less than this share of the ttl sends nothing."""
 _EMPTY_VALUE: Final = b"\xf6"
 """CBOR null: the value of a set's element."""
-_MAX_TOTAL: Final = 1 << 63
 
 
 @frozen
@@ -320,7 +319,7 @@ def _totals_of(group: Group | None) -> list[Cell]:
 
 
 def _check_total(total: int) -> None:
-    if not -_MAX_TOTAL <= total < _MAX_TOTAL:
+    if not -views.MAX_TOTAL <= total < views.MAX_TOTAL:
         raise ValueTypeError("a counter's running total must lie within -2**63 and 2**63 - 1")
 
 

@@ -31,6 +31,8 @@ from gossipsync.core.replication.cells import (
     cells_in,
 )
 
+MAX_TOTAL: Final = 1 << 63
+"""Running totals lie within ± this, and so does what a counter shows."""
 BASE_BYTES: Final = 16
 """How much of a tombstone's leaf hash a running total names it by."""
 
@@ -131,13 +133,23 @@ def encode_total(total: int, base: bytes | None) -> bytes:
 
 def total_in(cell: Cell, base: bytes | None) -> int:
     """The running total of a counter's cell, 0 where it counts from another tombstone or is malformed."""
+    total, named = _signed_total(cell)
+    return total if total is not None and named == base else 0
+
+
+def signed_total(cell: Cell) -> int | None:
+    """The running total that a counter's cell names, from whatever tombstone; None where it is malformed."""
+    return _signed_total(cell)[0]
+
+
+def _signed_total(cell: Cell) -> tuple[int | None, object]:
     try:
         match strict.decode(value_bytes(cell), 2):
-            case (int(total), named) if type(total) is int and named == base:
-                return total
+            case (int(total), named) if type(total) is int and -MAX_TOTAL <= total < MAX_TOTAL:
+                return total, named
     except strict.MalformedError:
         pass
-    return 0
+    return None, None
 
 
 def show(group: Group, kind: Kind) -> object:
@@ -155,4 +167,5 @@ def show(group: Group, kind: Kind) -> object:
             return frozenset(str(cell[SLOT]) for cell in content(group, kind))
         case Kind.COUNTER:
             base = tombstone_name(group)
-            return sum(total_in(cell, base) for cell in content(group, kind))
+            total = sum(total_in(cell, base) for cell in content(group, kind))
+            return max(-MAX_TOTAL, min(total, MAX_TOTAL - 1))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gossipsync.core.membership.dialling import LAST_RETRY_S, Dialler, view_size
 from gossipsync.core.membership.members import DOWN_AFTER, SUSPECT_AFTER, Members, refresh_s
 from gossipsync.core.membership.presence import Presence, Stance, make_presence
-from gossipsync.core.model.ids import Epoch
+from gossipsync.core.model.ids import Epoch, PeerId
 from tests.core._world import NETWORK, World, identity
 
 
@@ -72,6 +72,21 @@ def test_changes_are_told_once_newest_first() -> None:
     assert [item.name for _, item in members.changed_since(seq)] == ["a"]
     assert [item.name for _, item in members.changed_since(0)] == ["a", "c", "b"]
     assert list(members.changed_since(members.seq)) == []
+
+
+def test_two_keys_that_begin_alike_are_two_members() -> None:
+    """Their presence may be barred and allowed again in any order; a KeyError came of it."""
+    members = Members(10)
+    one, other = (PeerId(b"12345678" + bytes((last,)) * 24) for last in (1, 2))
+    for peer in (one, other):
+        members.heard(peer, 0.0)
+    members.drop(one, 5, 100.0)
+    assert members.by_short(b"12345678") == other
+    members.drop(other, 7, 100.0)
+    members.heard(one, 1.0)
+    members.heard(other, 1.0)
+    members.expire_bounds(200.0)
+    assert {member.peer for member in members} == {one, other}
 
 
 def test_room_for_members_is_bounded() -> None:

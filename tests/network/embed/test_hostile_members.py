@@ -25,11 +25,13 @@ from gossipsync import Mesh
 from gossipsync.cli import main
 from gossipsync.core.model import strict
 from gossipsync.core.model.address import split_address
+from gossipsync.core.model.bucket import Announcement, BucketRules
 from gossipsync.core.model.entry import Op, encode_entry
+from gossipsync.core.model.hlc import hlc_at
 from gossipsync.core.model.ids import PeerId, peer_text
 from gossipsync.core.wire.framing import FrameReader, frame
 from gossipsync.core.wire.messages import Presences, Push, encode_message
-from gossipsync.errors import RemoteError
+from gossipsync.errors import BucketKindError, RemoteError
 from gossipsync.runtime.trust import Credentials, Identity, credentials_from_cluster_key
 from gossipsync.stores import open_store
 from tests.attacks._hand import ADDRESSES, signed_presence
@@ -284,3 +286,28 @@ def check_shown(command: tuple[str, ...], output: str, status: int, out: str, er
     elif status == 0 and output == "ndjson":
         for line in out.splitlines():
             json.loads(line)
+
+
+def test_a_kind_that_another_member_announced_earlier(spawn: Spawn, key: str) -> None:
+    """Views that were made before raised AssertionError."""
+    mesh = spawn("a")
+    views = {
+        "counter": mesh.bucket("counter", kind="counter").counter("k"),
+        "set": mesh.bucket("set", kind="set").elements("k"),
+        "map": mesh.bucket("map", kind="map").fields("k"),
+    }
+    me = identity("hostile announcer")
+    credentials = credentials_from_cluster_key(key, Identity.of(me.key))
+    now_ms = time.time_ns() // 1_000_000
+    author = Author("hostile announcer", wall_ms=now_ms, network=credentials.network_id)
+    author.announcement = Announcement(BucketRules(), hlc_at(now_ms - 3_600_000))
+    bundles = tuple(author.put("k", "a value", name) for name in views)
+    speak(mesh, credentials, encode_message(Push(bundles)), stay_s=0.2)
+    for name, look in (
+        ("counter", lambda: views["counter"].value),  # type: ignore[attr-defined]
+        ("set", lambda: len(views["set"])),  # type: ignore[arg-type]
+        ("map", lambda: dict(views["map"])),  # type: ignore[call-overload]
+    ):
+        wait_until(lambda name=name: mesh.bucket(name).get("k") == "a value")
+        with pytest.raises(BucketKindError, match="announced it earlier"):
+            look()
