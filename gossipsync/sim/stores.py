@@ -12,7 +12,7 @@ from attrs import Factory, define
 
 from gossipsync.core.model.ids import Origin
 from gossipsync.core.ports import StoredLog
-from gossipsync.errors import InternalError, StoreError
+from gossipsync.errors import InternalError, StoreBehindError, StoreError
 
 _Log = tuple[str, Origin]
 
@@ -103,7 +103,7 @@ class SimulatedStore:
         if self.is_failing:
             raise StoreError("the simulated disk fails")
         if self._is_rolled_back:
-            raise StoreError("the simulated disk holds an older copy: the last commit is missing")
+            raise StoreBehindError("the simulated disk holds an older copy")
         for change in self._waiting:
             change()
         self._forget_buffer()

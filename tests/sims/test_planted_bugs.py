@@ -232,6 +232,23 @@ def older_copies_go_unnoticed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(SimulatedStore, "commit", commit)
 
 
+def older_copies_are_not_read(patch: pytest.MonkeyPatch) -> None:
+    """A peer starts empty where its store is an older copy."""
+    sound = SimulatedStore.load_logs
+
+    def load_logs(self: SimulatedStore) -> Any:
+        return {} if self._copied else sound(self)
+
+    patch.setattr(SimulatedStore, "load_logs", load_logs)
+    patch.setattr(SimulatedStore, "keep_copy", _keep_whole_copy)
+
+
+def _keep_whole_copy(self: SimulatedStore) -> None:
+    """A copy that shares no log with the store, so that only a restored store shares any with its copy."""
+    twin = self.twin()
+    self._copy = (twin._logs, twin._heads)
+
+
 WRITES = {"peers": 6, "updates": 60, "writers": 3, "workload": "poisson", "rate": 10.0}
 SESSIONS = {**WRITES, "workload": "sessions", "updates": 200, "writers": 6}
 ROGUES = {**WRITES, "rogues": 0.5}
@@ -276,6 +293,11 @@ PLANTED: list[tuple[type[checkers.Checker], Plant, dict[str, Any]]] = [
         checkers.Readiness,
         ready_at_first_sight,
         {**COLD, "joiners": (3, 8.0), "quiet": 10.0, "trim_after": 0.2},
+    ),
+    (
+        checkers.Durability,
+        older_copies_are_not_read,
+        {**COLD, "apart": 19.0, "rollbacks": 20.0, "quiet": 20.0},
     ),
     (checkers.Acks, older_copies_go_unnoticed, {**COLD, "rollbacks": 60.0, "quiet": 20.0}),
 ]

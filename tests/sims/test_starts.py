@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gossipsync.errors import StoreError
+from gossipsync.errors import StoreBehindError
 from gossipsync.sim import Options, run
 from gossipsync.sim.simulation import Simulation
 from gossipsync.sim.stores import SimulatedStore
@@ -102,7 +102,7 @@ def test_a_store_that_returned_to_an_older_copy_takes_no_commit_until_the_next_s
     store.commit()
     assert store.roll_back()
     store.append("data", ORIGIN, 3, b"three")
-    with pytest.raises(StoreError, match="older copy"):
+    with pytest.raises(StoreBehindError, match="older copy"):
         store.commit()
     assert (store.stored("data", ORIGIN), store.was_stored("data", ORIGIN)) == (1, 2)
     assert store.roll_back(), "again, in the same run"

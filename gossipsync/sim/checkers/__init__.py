@@ -74,9 +74,9 @@ CHECKERS: Final[tuple[type[Checker], ...]] = (
     Clocks,
     Durability,
     Signatures,
-    Convergence,
-    Liveness,
     Readiness,
+    Liveness,
+    Convergence,
 )
 _SMALL_WORLD: Final = 16
 """Peers up to which every change is looked at."""
