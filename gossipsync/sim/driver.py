@@ -110,8 +110,10 @@ class Driver:
 
     @property
     def neighbours(self) -> dict[LinkId, int]:
-        """The number of the peer at the other end of each link."""
-        return {link: end.other.host.number for link, end in self._ends.items()}
+        """The number of the peer at the other end of each link that is open at both ends."""
+        return {
+            link: end.other.host.number for link, end in self._ends.items() if end.other.is_open
+        }
 
     def now(self) -> Now:
         """What its machine's clocks show."""
