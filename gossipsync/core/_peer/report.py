@@ -21,6 +21,12 @@ from gossipsync.core.model.reasons import Reason, WarningCode
 
 _BEHIND_BUNDLES = 256
 """Bundles said to be missing from which on a peer calls itself behind."""
+_SHRUNK_SHOWN_MS = 24 * 3_600_000
+"""Age of an evicted member's last presence, in ms, up to which its absence makes a majority doubtful."""
+_SPLIT_SHOWN_S = 600.0
+"""Time after the return of evicted members for which `split-risk` is shown, in seconds."""
+_HALF = 2
+"""Evicted members that come back at once, from which on they may have been a mesh of their own: one alone yields."""
 _PERCENTILES = (50, 99)
 _REASONS = frozenset(map(str, Reason)) - {
     Reason.HELD
@@ -204,9 +210,24 @@ class Report:
             WarningCode.BUCKET_MISMATCH: bool(ctx.mismatched),
             WarningCode.OVERLOADED: self._commits.is_outrun
             or self._commits.pending_bytes > ctx.config.limits.pending_bytes,
+            WarningCode.MAJORITY_SHRUNK: self._is_majority_shrunk(),
+            WarningCode.SPLIT_RISK: ctx.directory is None
+            and ctx.members.returned_since(ctx.now.mono_s - _SPLIT_SHOWN_S) >= _HALF,
             WarningCode.UNREADY: ctx.is_served_unready and not self._standing.was_ready,
         }
         return [code for code, holds in found.items() if holds]
+
+    def _is_majority_shrunk(self) -> bool:
+        """Whether members were dropped from the count by absence, so that a majority of the rest is none of all.
+
+        Both sides of a split that outlasts the horizon do so; each then has a majority of its own.
+        """
+        ctx = self._ctx
+        if ctx.directory is not None:
+            return False
+        lost = ctx.members.lost_since(ctx.now.wall_ms - _SHRUNK_SHOWN_MS)
+        counted = ctx.mesh_size // 2 + 1
+        return lost > 0 and 2 * counted <= ctx.mesh_size + lost
 
     def members(self) -> tuple[MemberStatus, ...]:
         """Every member, this peer first."""

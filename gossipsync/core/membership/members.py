@@ -130,6 +130,8 @@ class Members:
         self._barred: dict[bytes, bytes] = {}
         """The same by the first bytes of their keys, as rows (see Presence.row)."""
         self._lost: dict[PeerId, Presence] = {}
+        self._returned: dict[PeerId, tuple[float, bool]] = {}
+        """When evicted members came back, and whether this peer was with others meanwhile."""
         self._due: list[tuple[float, PeerId]] = []
         self._own: Member | None = None
         self.seq = 0
@@ -222,8 +224,12 @@ class Members:
         if member is None:
             if len(self._members) >= self._limit:
                 return None
+            was_with_others = not self._members.keys() <= self._returned.keys()
             member = self._members[peer] = Member(peer, now_s)
-            self._lost.pop(peer, None)
+            if self._lost.pop(peer, None) is not None:
+                self._returned[peer] = (now_s, was_with_others)
+                if len(self._returned) > _LOST:
+                    del self._returned[next(iter(self._returned))]
             self._short[peer[:SHORT_BYTES]] = member
             self._crowd.arrive(peer, "")
             heappush(self._due, (now_s, peer))
@@ -302,6 +308,17 @@ class Members:
     def lost(self) -> list[PeerId]:
         """Evicted members whose addresses are still tried."""
         return list(self._lost)
+
+    def lost_since(self, wall_ms: int) -> int:
+        """Evicted members whose last presence is newer than a moment."""
+        return sum(presence.stamp > wall_ms for presence in self._lost.values())
+
+    def returned_since(self, since_s: float) -> int:
+        """Evicted members that have come back since a moment, to a peer that was with other members meanwhile."""
+        self._returned = {
+            peer: known for peer, known in self._returned.items() if known[0] >= since_s
+        }
+        return sum(was_with_others for _, was_with_others in self._returned.values())
 
     def keep_lost(self, presence: Presence) -> PeerId | None:
         """Keep an evicted member's addresses; whom we gave up for it, where there are too many."""

@@ -55,5 +55,7 @@ class WarningCode(StrEnum):
     STORE_FAILING = "store-failing"
     BUCKET_MISMATCH = "bucket-mismatch"
     OVERLOADED = "overloaded"
+    MAJORITY_SHRUNK = "majority-shrunk"
+    SPLIT_RISK = "split-risk"
     UNREADY = "unready"
     INCOMPATIBLE = "incompatible"

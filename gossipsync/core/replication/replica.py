@@ -275,11 +275,19 @@ class Replica:
         return held_in(self._cells.get(key), cell)
 
     def is_wanting(self, key: str, cell: Cell) -> bool:
-        """Would a cell that our line covers already add to what is held: beat it, or be the value that a shadow lacks?"""
+        """Whether a cell that our line covers is needed: it beats a cell that is held, or is the value that a shadow lacks.
+
+        A field, element or total with nothing to beat has lost: to a removal that was forgotten since. That its key has other
+        cells does not bring it back.
+        """
         group = self._cells.get(key)
-        return group is not None and (
-            self.holds(key, cell) is not None or merge(group, cell) is not group
-        )
+        if group is None:
+            return False
+        if self.holds(key, cell) is not None:
+            return True
+        if isinstance(cell[SLOT], str | bytes) and cell_in(group, cell[SLOT]) is None:
+            return False
+        return merge(group, cell) is not group
 
     def _publish(
         self, key: str, before: Group | None, after: Group | None, merged: list[Cell]
