@@ -1,9 +1,9 @@
 """Exits that the interpreter's own exit handlers do not see, and losses that no log handler shows.
 
-A child of `multiprocessing` (and of celery's `billiard`) ends with `os._exit` after its own finalizers, without `atexit`. A mesh that
-was used there would end with its last writes still in it, so closing is registered as such a finalizer, too.
+A child of `multiprocessing` ends with `os._exit` after its own finalizers, a worker process of celery after a signal of celery's, both
+without `atexit`. A mesh that was used there would end with its last writes still in it, so closing is registered with these, too.
 
-Invariant: neither library is imported here; a program that does not use it pays one look-up in `sys.modules`.
+Invariant: no such library is imported here; a program that does not use it pays one look-up in `sys.modules`.
 """
 
 import logging
@@ -14,7 +14,7 @@ from typing import Final
 
 __all__ = ["close_at_child_exit", "tell_loss"]
 
-_LIBRARIES: Final = ("multiprocessing.util", "billiard.util")
+_LIBRARIES: Final = ("multiprocessing.util", "billiard.util", "celery.signals")
 _LAST: Final = -100
 """Priority of the finalizer: after the program's own, and after its own children have been joined."""
 _registered: set[tuple[int, str]] = set()
@@ -26,13 +26,18 @@ def close_at_child_exit(close_all: Callable[[], None]) -> None:
         library = sys.modules.get(name)
         if library is not None and (os.getpid(), name) not in _registered:
             _registered.add((os.getpid(), name))
-            library.Finalize(None, close_all, exitpriority=_LAST)
+            if name == "celery.signals":
+                library.worker_process_shutdown.connect(
+                    lambda **_: close_all(), weak=False, dispatch_uid="gossipsync"
+                )
+            else:
+                library.Finalize(None, close_all, exitpriority=_LAST)
 
 
 def tell_loss(count: int, name: str, advice: str) -> None:
     """Print to stderr how many writes ended with this peer, unless a log handler has shown the error already."""
     if not _is_shown(logging.getLogger("gossipsync.peer")) and sys.stderr is not None:
-        sys.stderr.write(f"gossipsync: {count} writes of peer {name!r} are lost: {advice}\n")
+        sys.stderr.write(f"gossipsync: {count} writes of peer {name!r} may be lost: {advice}\n")
 
 
 def _is_shown(logger: logging.Logger) -> bool:

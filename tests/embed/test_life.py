@@ -2,14 +2,18 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from threading import Barrier, Event, Thread
 from threading import enumerate as threads
 from time import monotonic
+from types import SimpleNamespace
+from weakref import WeakSet
 
 import pytest
 
 import gossipsync
+from gossipsync.embed import _exits, _life
 from gossipsync.embed._waiting import ThreadParker
 from gossipsync.errors import (
     AckTimeoutError,
@@ -299,3 +303,31 @@ def test_interrupted_while_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
             thread.join(0.2)
     mesh.bucket("b")["a"] = 1
     mesh.close()
+
+
+def test_celery_and_multiprocessing_close_it_where_they_end_without_exit_handlers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Both end a child by `os._exit`: twelve celery tasks, each in a process of its own, had lost all their writes."""
+    closers: list[Callable[[], object]] = []
+
+    def connect(call: Callable[..., object], **_: object) -> None:
+        closers.append(lambda: call(sender=None, pid=1, exitcode=0))
+
+    def finalize(_: None, call: Callable[[], object], *, exitpriority: int) -> None:
+        assert exitpriority < 0  # after the program's own
+        closers.append(call)
+
+    signals = SimpleNamespace(worker_process_shutdown=SimpleNamespace(connect=connect))
+    monkeypatch.setitem(sys.modules, "celery.signals", signals)
+    monkeypatch.setitem(sys.modules, "billiard.util", SimpleNamespace(Finalize=finalize))
+    monkeypatch.setattr(_exits, "_registered", set())
+    monkeypatch.setattr(_life, "_lives", WeakSet())  # of these two alone
+    for _ in range(2):
+        mesh = gossipsync.open()
+        mesh.start()
+    assert len(closers) == 2  # once a process, not once a mesh
+    for close in closers:
+        close()
+    with pytest.raises(ClosedError):
+        mesh.start()

@@ -186,7 +186,7 @@ def test_lost_writes_are_said(where: str, key: str, request: pytest.FixtureReque
     began_s = time.monotonic()
     done = run(three, key, address)
     assert done.returncode == 0
-    assert "3 writes of peer 'job' are lost" in done.stderr
+    assert "3 writes of peer 'job' may be lost" in done.stderr
     assert time.monotonic() - began_s < 20
     done = run(three + "print(mesh.close(), mesh.close())", key, address)
     assert done.stdout == "3 3\n"
