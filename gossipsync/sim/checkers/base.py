@@ -97,8 +97,11 @@ class Checker:
         return None
 
     def _was_deleted(self, entry: Entry) -> bool:
+        """Whether it lost to a write that may be forgotten. A tombstone covers writes with its own stamp, too."""
         return any(
-            later.written.hlc > entry.written.hlc and self.may_be_forgotten(later)
+            later.written.hlc + (later.op == "delete") > entry.written.hlc
+            and later is not entry
+            and self.may_be_forgotten(later)
             for later in self.simulation.ledger.by_key[entry.bucket, entry.key]
         )
 
