@@ -5,7 +5,7 @@ Before `hand_over` existed, `close` sealed and said goodbye: the first test left
 
 from __future__ import annotations
 
-from gossipsync.core.wire.messages import Push, Stored
+from gossipsync.core.wire.messages import Stored
 from tests.core._world import Node, Stage, World
 
 TRY_S = 1.4
@@ -152,9 +152,8 @@ def test_thousands_of_writes_at_the_last_moment() -> None:
 def test_a_deaf_member_does_not_count_and_nothing_goes_on_after_the_end() -> None:
     stage = Stage(seeds=("seed:1",))
     stage.peer.handle_seeds(("seed:1",), stage.now)
-    deaf = stage.link("deaf")
+    stage.link("deaf")
     stage.put("k", 1)
-    assert deaf.hears(Push)
     stage.peer.hand_over(stage.now, is_durable=False)
     stage.settle()
     stage.wait(0.35)
