@@ -92,6 +92,25 @@ def test_certificates_that_come_before_a_delta_fit_their_frames() -> None:
     assert heard[-1] is deltas[0]
 
 
+def test_equal_entries_of_two_peers_are_two() -> None:
+    """Both wrote one value to one key in one moment: each has a name of its own, and a joiner keeps the one that wins."""
+    world = World(2, limits=Limits(trim_after_s=0.2, log_waste_bytes=1))
+    world.split(*[[node] for node in world.nodes])
+    for number in range(20):
+        for node in world.nodes:
+            node.put("same", number)
+        world.run(0.3)
+    world.heal()
+    assert world.run_until(lambda: len({node.up.digest for node in world.nodes}) == 1, 30.0)
+    joiner = world.add()
+    world.start(joiner)
+    assert world.run_until(lambda: joiner.up.state == "ready", 30.0)
+    world.run(2)
+    senders = {node.up.replicas["b"].provenance("same", 0).origin for node in world.nodes}
+    assert len(senders) == 1
+    assert [node.pairs() for node in world.nodes] == [{"same": 19}] * 3
+
+
 @pytest.mark.parametrize("peers", [2, 3, 4])
 def test_peers_that_were_never_ready_join_though_none_has_whole_logs_any_more(peers: int) -> None:
     """Each wrote alone for so long that its logs were trimmed: somebody has to begin."""

@@ -77,7 +77,8 @@ def beats(a: Cell, b: Cell) -> bool:
             return first > second
     elif a[STAMP] != b[STAMP]:
         return a[STAMP] > b[STAMP]
-    return (a[ORIGIN][:PEER_BYTES], cell_hash(a)) > (b[ORIGIN][:PEER_BYTES], cell_hash(b))
+    mine = (a[ORIGIN][:PEER_BYTES], cell_hash(a), a[ORIGIN])
+    return mine > (b[ORIGIN][:PEER_BYTES], cell_hash(b), b[ORIGIN])
 
 
 def merge(group: Group | None, cell: Cell, *, owned: bool = False) -> Group:
@@ -138,8 +139,8 @@ def cell_in(group: Group, slot: Slot) -> Cell | None:
 def held_in(group: Group | None, cell: Cell) -> Cell | None:
     """What a group holds of an entry: its cell, its shadow, or None where it has lost."""
     held = None if group is None else cell_in(group, cell[SLOT])
-    if held is None or held[STAMP] != cell[STAMP]:
-        return None
+    if held is None or held[STAMP] != cell[STAMP] or held[ORIGIN] != cell[ORIGIN]:
+        return None  # two peers may write equal entries in one moment: they are two, with names of their own
     return held if held[DATA] == cell[DATA] or cell_hash(held) == cell_hash(cell) else None
 
 
