@@ -19,9 +19,10 @@ from gossipsync.core.model.address import check_address
 from gossipsync.core.model.bundle import parse_header
 from gossipsync.core.model.effects import Dial, Effect, HangUp, Send
 from gossipsync.core.model.ids import Epoch, LinkId, Origin, PeerId, new_epoch, origin_of
+from gossipsync.core.model.stage import Stage
 from gossipsync.core.replication.forks import make_fork_proof
 from gossipsync.core.replication.pieces import encode_piece
-from gossipsync.core.wire import evidence, liveness, looking, messages, reconciling
+from gossipsync.core.wire import evidence, liveness, looking, messages, readiness, reconciling
 from gossipsync.core.wire.framing import FrameReader, frame
 from gossipsync.core.wire.messages import Message, decode_message, encode_message
 from tests.attacks._mutate import decoded
@@ -306,6 +307,7 @@ TEMPLATES: dict[type[Message], Make] = {
     ),
     messages.Seek: _sought,
     messages.Page: lambda i: messages.Page((i.presence(),)),
+    readiness.Readiness: lambda i: readiness.Readiness(i.rng.choice(list(Stage))),
     liveness.Ping: lambda i: liveness.Ping(i.number()),
     liveness.Pong: lambda i: liveness.Pong(i.number()),
     liveness.Reach: lambda i: liveness.Reach(

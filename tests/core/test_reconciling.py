@@ -202,7 +202,8 @@ def test_two_that_differ_little_find_it_in_five_round_trips() -> None:
     agree(world)
     assert counted(world.nodes[1], "reconciliations") == 1
     assert tap.questions["Dump"] == 0
-    assert sum(tap.questions.values()) <= 5, tap.questions
+    # Five, and a probe for ended epochs once the other has become ready.
+    assert sum(tap.questions.values()) <= 6, tap.questions
     assert tap.beside_bytes <= 64 << 10
     assert tap.parts_bytes <= 100 * 600
 

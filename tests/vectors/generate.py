@@ -27,6 +27,7 @@ from gossipsync.core.model.bundle import FROZEN, NO_PREVIOUS, Bundle, build_head
 from gossipsync.core.model.entry import Field, Op, encode_entry, encode_body, leaf_hash, stub_of
 from gossipsync.core.model.hlc import Hlc
 from gossipsync.core.model.ids import Epoch, NetworkId, PeerId, origin_of
+from gossipsync.core.model.stage import Stage
 from gossipsync.core.model.values import encode_value
 from gossipsync.core.replication.forks import make_fork_proof
 from gossipsync.core.replication.lines import Line, LineTree
@@ -46,6 +47,7 @@ from gossipsync.core.replication.pieces import (
 )
 from gossipsync.core.wire import evidence, liveness, looking, messages, reconciling
 from gossipsync.core.wire.messages import encode_message
+from gossipsync.core.wire.readiness import Readiness
 from gossipsync.core.wire.versions import PROTOCOL_VERSION
 from gossipsync.runtime.trust import Identity
 from gossipsync.stores._journal_file import FORMAT as STORE_FORMAT
@@ -238,6 +240,7 @@ MESSAGES: dict[str, messages.Message] = {
     "seek": messages.Seek(((PEER[:8], True), (bytes(8), False)), None),
     "seek a page": messages.Seek((), bytes(32)),
     "page": messages.Page((b"presence",)),
+    "readiness": Readiness(Stage.ESTABLISHED),
     "ping": liveness.Ping(7),
     "pong": liveness.Pong(7),
     "reach": liveness.Reach(8, PEER),

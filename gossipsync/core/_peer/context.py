@@ -19,6 +19,7 @@ from gossipsync.core.model.hlc import Hlc, HybridClock, hlc_at
 from gossipsync.core.model.ids import Epoch, LinkId, Origin, PeerId, epoch_of, peer_of
 from gossipsync.core.model.now import Now
 from gossipsync.core.model.reasons import SENDERS_FAULT, Reason
+from gossipsync.core.model.stage import Stage
 from gossipsync.core.ports import Directory, Rng, Sign, Store, Verifier
 from gossipsync.core.replication.budgets import Budget
 from gossipsync.core.replication.cells import Cell
@@ -59,6 +60,8 @@ class Exchange:
     """Did a step of it hold less than there was to compare?"""
     is_late: bool = False
     """Has it taken so long that another may begin?"""
+    is_stale: bool = False
+    """Whether the other's stage has risen since it began: then it shows nothing about the new stage."""
 
 
 @define(eq=False)
@@ -110,6 +113,12 @@ class Link:
     goals: dict[LineKey, int] = field(factory=dict)
     """How far its lines were when last compared, where ours were behind."""
     was_compared: bool = False
+    stage: Stage | None = None
+    """The stage of the other's state, by its own word; None before its first word."""
+    target: dict[LineKey, int] | None = None
+    """Of its lines when it was first compared at its present stage, those that we had not reached; None before that."""
+    gave_s: float = field(init=False)
+    """When it last brought us some of that, or told a new stage."""
     whole: int | None = None
     """What stood for all its lines, remembered ones too, when it was last found to have what we had."""
     covered: bytes = b""
@@ -146,6 +155,21 @@ class Link:
     def waits_since_s(self) -> float | None:
         """When the message that is watched was queued; None where none waits."""
         return None if self._watched is None else self._watched[1]
+
+    def __attrs_post_init__(self) -> None:
+        self.gave_s = self.opened_s
+
+    def compared(self, *, is_stale: bool = False) -> None:
+        """An exchange has shown all that the other has."""
+        self.was_compared = True
+        if self.target is None and self.stage is not None and not is_stale:
+            self.target = dict(self.goals)
+
+    def waive(self, key: LineKey) -> None:
+        """What it has of this line is not to be had: that must not keep us from being in sync."""
+        self.goals.pop(key, None)
+        if self.target is not None:
+            self.target.pop(key, None)
 
     @property
     def is_synced(self) -> bool:

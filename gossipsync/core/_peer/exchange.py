@@ -162,8 +162,8 @@ class Exchanges:
             link.covered = self._covered_sum()
             ctx.send(link, Equal(message.exchange, ctx.now.wall_ms, message.covered))
             link.whole = whole_sum(message.sum, message.covered)
-            link.was_compared = True
             link.goals.clear()
+            link.compared()
             self._compared(link)
             return
         theirs = sum(not (x.is_mine or x.is_late) for x in link.exchanges.values())
@@ -214,8 +214,8 @@ class Exchanges:
         link.base = total
         link.base_seq = seq
         link.whole = whole
-        link.was_compared = True
         link.goals.clear()
+        link.compared()
         self._compared(link)
 
     def on_compare(self, link: Link, message: Compare) -> None:
@@ -240,7 +240,7 @@ class Exchanges:
             if self._forks.is_news(key, line[2], line[3]):
                 contested.append((*key, line[2]))
             elif line[2] < FROZEN:
-                self._note(link, key, line[2])
+                exchange.is_cut |= not self._note(link, key, line[2])
         self._forks.contest(link, contested)
         step = _Step(limit)
         self._answer_asked(link, message, theirs, step)
@@ -253,9 +253,11 @@ class Exchanges:
         if message.is_last or answer.is_last:
             del link.exchanges[message.exchange]
             # What did not fit one step is compared in a later exchange: until then we cannot know what we lack.
-            link.was_compared |= not exchange.is_cut
             if not exchange.is_cut:
+                link.compared(is_stale=exchange.is_stale)
                 self._compared(link)
+            if exchange.is_stale:
+                self.start(link)
 
     def _answer_asked(
         self, link: Link, message: Compare, theirs: dict[LineKey, int], step: _Step
@@ -288,9 +290,12 @@ class Exchanges:
         else:
             step.descend(lines.children(mine.prefix))
 
-    def _note(self, link: Link, key: LineKey, index: int) -> None:
+    def _note(self, link: Link, key: LineKey, index: int) -> bool:
+        """The other has a line up to `index`. False if that is news for which there is no room."""
         if self._ctx.fetcher.note(link.id, key, index):
             link.goals[key] = index
+            return True
+        return index <= self._ctx.logs.index(key)
 
     # -- pulling ---------------------------------------------------------------------------------------------
 

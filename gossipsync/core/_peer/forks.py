@@ -305,7 +305,7 @@ class Forks:
                 replica.drop(name, held)
         self._commits.loaded(key)  # nothing of it waits to be stored before it may be given away
         for link in ctx.links.values():
-            link.goals.pop(key, None)
+            link.waive(key)
 
     def load(self, data: bytes) -> bool:
         """A proof from our own store; False where it is none."""

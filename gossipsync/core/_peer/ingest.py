@@ -73,6 +73,8 @@ class Ingest:
             self._refused(link, data, outcome, is_fresh=is_fresh)
             return None
         key = self.apply(outcome, link.peer)
+        if link.target and key in link.target:
+            link.gave_s = ctx.now.mono_s
         if is_fresh:
             header = outcome.bundle.header
             ctx.lags_s.append(abs(ctx.now.wall_ms - hlc_ms(header.log_hlc)) / 1000)
@@ -180,12 +182,10 @@ class Ingest:
             ctx.fetcher.note(link.id, key, header.index)
             wait_s = (hlc_ms(header.log_hlc) - ctx.now.wall_ms - ctx.config.max_skew_ms) / 1000
             ctx.fetcher.postpone(key, ctx.now.mono_s + min(_POSTPONE_S, max(0.1, wait_s)))
-            link.goals.pop(
-                key, None
-            )  # whoever stamps ahead of time must not keep us from being in sync
+            link.waive(key)  # a clock that is ahead must not keep us from being in sync
         elif reason in _GIVE_UP:
             ctx.fetcher.give_up(link.id, key)
-            link.goals.pop(key, None)
+            link.waive(key)
             log = ctx.logs.find(key)
             if refusal.proof is not None:
                 self._forks.take(link, refusal.proof)

@@ -136,6 +136,7 @@ class Links:
             member.hello_name = link.name
             ctx.judge(member)
         ctx.emit(LinkOpened(link.id, link.peer, link.name))
+        self._standing.greet(link)
         self._introductions.tell_of_self(link)
         if not ctx.is_sparse:
             self._introductions.tell(link, batches=GREETING_BATCHES)

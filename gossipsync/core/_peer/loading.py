@@ -52,6 +52,7 @@ class Loading:
         for key, stored in logs.items():
             self._load_line(key, stored)
             self._parts.commits.loaded(key)
+        self._parts.standing.was_loaded = bool(logs)
         self._parts.forks.loaded()
         self._parts.cursors.load(heads)
         touched = heads.get(TOUCHED_HEAD)

@@ -19,6 +19,7 @@ from gossipsync.core._peer.handover import HandOver
 from gossipsync.core._peer.hearsay import Hearsay
 from gossipsync.core._peer.ingest import Ingest
 from gossipsync.core._peer.introductions import Introductions
+from gossipsync.core._peer.joining import Joining
 from gossipsync.core._peer.links import Links
 from gossipsync.core._peer.lives import Lives
 from gossipsync.core._peer.looking import Looks
@@ -151,6 +152,9 @@ class Parts:
         self.upkeep = Upkeep(
             ctx, self.standing, self.keeper, self.commits, self.disputes, self.reconciler
         )
+        self.joining = Joining(
+            ctx, self.standing, self.exchanges, self.disputes, self.reconciler, self.upkeep
+        )
 
     def _meet(self) -> None:
         """What knows other peers."""
@@ -164,6 +168,7 @@ class Parts:
             ctx, self.standing, self.introductions, self.hearsay, self.exchanges, self.verdicts
         )
         self.handover = HandOver(ctx, self.commits, self.rounds, self.exchanges)
+        self.standing.has_tried_seeds = self.rounds.has_tried_seeds
         self.looks = Looks(ctx, self.rounds, ctx.config.network, ctx.verifier, ctx.rights_of)
         self.probing = Probing(ctx, self.verdicts, self.health, self.rounds.call)
         self.links = Links(
@@ -181,6 +186,7 @@ class Parts:
             self.commits.next_deadline,
             ctx.fetcher.next_deadline,
             self.reconciler.next_deadline,
+            self.standing.next_deadline,
             self.looks.next_deadline,
             self.keeper.next_deadline,
             self.handover.next_deadline,

@@ -143,6 +143,7 @@ class Peer(Queries):
         expected = self._ctx.dialler.expected(address)
         self._ctx.dialler.failed(address, now.mono_s, is_self=reason == "self")
         self._probing.dial_failed(expected, reason)
+        self._standing.update()
         if reason == "clone":
             self._parts.lives.met()
 
@@ -185,12 +186,14 @@ class Peer(Queries):
         self._reconciler.expire()
         self._looks.expire()
         self._parts.handover.go_on()
+        self._standing.expire()
         self._upkeep.go_on()
         if now.mono_s >= self._rounds.next_s:
             self._rounds.round()
             self._upkeep.round()
             self._parts.setback.round()
             self._parts.early.round()
+        self._parts.joining.go_on()
         if now.mono_s >= self._probing.deadline_s:
             self._probing.wake()
 

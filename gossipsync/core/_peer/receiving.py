@@ -7,6 +7,7 @@ from gossipsync.core._peer.parts import Parts as PeerParts
 from gossipsync.core.model import strict
 from gossipsync.core.model.ids import LinkId
 from gossipsync.core.model.reasons import Reason
+from gossipsync.core.model.stage import Stage
 from gossipsync.core.wire.evidence import Contest, Evidence
 from gossipsync.core.wire.framing import FrameTooLargeError
 from gossipsync.core.wire.liveness import Parting, Ping, Pong, Reach, Reached, Statements
@@ -28,6 +29,7 @@ from gossipsync.core.wire.messages import (
     Want,
     decode_message,
 )
+from gossipsync.core.wire.readiness import Readiness
 from gossipsync.core.wire.reconciling import (
     Covered,
     Doubt,
@@ -76,17 +78,21 @@ class Receiving:
         except strict.MalformedError as error:
             ctx.refuse(link, Reason.MALFORMED, str(error))
             return
-        self._dispatch(link, message)
-        if not isinstance(message, Ping | Pong):  # nobody waits for a sign of life
-            ctx.has_moved = True
-        if self._parts.standing.state == "joining":
-            self._parts.standing.update()
-
-    def _dispatch(self, link: Link, message: Message) -> None:
         if link.is_spare:
             self._hear_out(link, message)
-            return
+        else:
+            if link.stage is None and not isinstance(message, Readiness):
+                # Another implementation, perhaps: what it has is compared like a ready member's.
+                self._parts.joining.on_readiness(link, Readiness(Stage.READY))
+            self._dispatch(link, message)
+        if not isinstance(message, Ping | Pong):  # nobody waits for a sign of life
+            ctx.has_moved = True
+        self._parts.joining.go_on()
+
+    def _dispatch(self, link: Link, message: Message) -> None:
         match message:
+            case Readiness():
+                self._parts.joining.on_readiness(link, message)
             case Ping() | Pong() | Reach() | Reached() | Statements() | Parting():
                 self._parts.probing.receive(link, message)
             case Push():

@@ -24,6 +24,7 @@ from gossipsync.core._peer.runs import Area, Need, Needs, Run
 from gossipsync.core._peer.standing import Standing
 from gossipsync.core.model.ids import LinkId, Origin
 from gossipsync.core.model.reasons import Reason
+from gossipsync.core.model.stage import Stage
 from gossipsync.core.replication.admission import Admission, AdmittedPiece, Refusal
 from gossipsync.core.replication.cells import STAMP, Cell
 from gossipsync.core.replication.celltree import CellTree, Found
@@ -67,6 +68,8 @@ class Reconciler:
     _compare: Callable[[Link], None]
     _run: Run | None = None
     _needs: Needs = field(factory=Needs)
+    _deferred: Needs = field(factory=Needs)
+    """Needs that wait until the member's stage, or ours, has risen."""
     _number: int = 0
 
     @property
@@ -79,9 +82,20 @@ class Reconciler:
         self._needs.add(link.id, need)
         self.next_run()
 
+    def rose(self, link: Link) -> None:
+        """This member's stage, or ours, has risen: ask it for what it could not give before."""
+        for need in self._deferred.take(link.id):
+            self.need(link, need)
+
+    def _may_ask(self, link: Link) -> bool:
+        """Whether this member's state may be taken over. A joiner takes it from ready members alone."""
+        least = Stage.ESTABLISHED if self._standing.is_established else Stage.READY
+        return link.stage is not None and link.stage >= least
+
     def drop_link(self, link: LinkId) -> None:
         """A link has ended, and its run with it."""
         self._needs.drop(link)
+        self._deferred.drop(link)
         if self._run is not None and self._run.link == link:
             self._give_up("reconcile-cut")
 
@@ -108,6 +122,9 @@ class Reconciler:
         while self._run is None and (turn := self._needs.next()) is not None:
             link = ctx.links.get(turn[0])
             if link is None or link.is_closing:
+                continue
+            if not self._may_ask(link):
+                self._deferred.add(*turn)
                 continue
             need = self._still(link, turn[1])
             self._needs.begun(link.id, need)
@@ -305,7 +322,8 @@ class Reconciler:
             is_repeated = names <= run.came
             run.came |= names
         if self._ingest.take_part(part, self._wants(link, run, part)):
-            run.useful_s, run.has_brought = ctx.now.mono_s, True
+            run.useful_s = link.gave_s = ctx.now.mono_s
+            run.has_brought = True
         return is_repeated
 
     def _wants(self, link: Link, run: Run, part: AdmittedPiece) -> Callable[[str, Cell], bool]:
@@ -354,11 +372,10 @@ class Reconciler:
         if run is None:
             return
         if not message.is_ready:
-            self._standing.unready.add(link.peer)
+            link.stage = min(link.stage or Stage.EMPTY, Stage.HOLDING)
             self._give_up("reconcile-unready")
             self.next_run()
             return
-        self._standing.unready.discard(link.peer)
         before = len(run.todo)
         run.their_wall_ms = message.wall_ms
         for bucket, prefix, sums in message.sums:

@@ -245,7 +245,7 @@ class Rounds:
         is_time = self._count % _LOST_EVERY == 0
         unlinked = len(ctx.members.present) - len(ctx.by_peer)
         may_help = unlinked < missing if ctx.is_sparse else missing > 0 or is_time
-        if may_help or (self._count > 1 and not ctx.by_peer):
+        if may_help or not ctx.by_peer:
             for address in self.seeds:
                 self._dial_seed(address, is_wanted=True)
         elif is_time and self.seeds:
@@ -253,6 +253,13 @@ class Rounds:
             chosen = int(ctx.rng.random() * len(self.seeds) / min(1.0, share))
             if chosen < len(self.seeds):
                 self._dial_seed(self.seeds[chosen], is_wanted=False)
+
+    def has_tried_seeds(self) -> bool:
+        """Whether every seed has been dialled, with an outcome, and nothing is being dialled."""
+        dialler = self._ctx.dialler
+        others = set(self.seeds).difference(self._introductions.addresses)
+        is_known = bool(self.seeds or not self._ctx.config.seeds)
+        return is_known and not dialler.dialling and all(map(dialler.was_tried, others))
 
     def _chosen(self, missing: int) -> list[PeerId]:
         """As many members without a link as the view misses, at random; with zones most in our own, and always some in others."""

@@ -48,6 +48,11 @@ class Needs:
         turn = (link, need is Need.FORK)
         self._turns[turn] = max(need, self._turns.get(turn, need))
 
+    def take(self, link: LinkId) -> list[Need]:
+        """Remove what this member is to be asked for, and return it."""
+        found = [self._turns.pop((link, is_fork), None) for is_fork in (False, True)]
+        return [need for need in found if need is not None]
+
     def drop(self, link: LinkId) -> None:
         """Ask it for nothing."""
         for is_fork in (False, True):

@@ -1,81 +1,263 @@
-"""Standing: what state this peer is in, by its own word and by its links."""
+"""Standing: the state of this peer, and who may join from whom.
+
+Theory of operation. Each peer tells its `Stage` over each link, when the link opens and when the stage rises; links are streams,
+so a stage holds for all that is heard after it. Only a peer that was ready answers reconciliations, and only a ready member's state
+is evidence for a peer that joins.
+
+- **Joining.** A peer becomes ready when it has reached what two ready members (one, if only one is linked) had when it compared with
+  them, in a comparison that began after each had said that it is ready. Equality with an unready peer shows nothing.
+- **Founding.** Where no linked member is ready, one of them begins. Peers order themselves by stage, then by key. An established peer
+  founds once it has all that the other established peers had; of the others the first in order founds, once no link has opened for
+  `_SETTLE_S`, because a ready member may be linked next. The others join from the founder, and offer what they hold once they are ready.
+- **Alone.** A peer that has never met a member founds a mesh of its own: whichever empty peer comes next joins from it at once.
+- **Faulty members.** A second witness that brings nothing is waited for `_TURN_S`, ready members of which none brings anything
+  `_STALE_S`, and a founder one `_TURN_S` for each peer that comes first. So no peer is joining at rest, whatever some members do.
+
+`sims/readiness_model.py` is the executable model of these rules; without any one of them an invariant breaks.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from enum import Enum, StrEnum, auto
 from typing import Final
 
 from attrs import define, field
 
-from gossipsync.core._peer.context import Context
+from gossipsync.core._peer.context import Context, Link
 from gossipsync.core.membership.presence import Stance
 from gossipsync.core.model.events import StateChanged
 from gossipsync.core.model.ids import PeerId
+from gossipsync.core.model.stage import Stage
+from gossipsync.core.wire.readiness import Readiness
 
-_FOUNDING_S: Final = 10.0
-"""How long members must all have been joining until one of them begins: one that is ready may yet be met."""
 _WITNESSES: Final = 2
-"""Members whose state a joiner must have reached, where there are as many."""
+"""Ready members whose state a joiner must have reached, where there are as many."""
+_SETTLE_S: Final = 0.5
+"""Shortest time from a start, or from the last new link, to a founding: a ready member may be linked meanwhile."""
+_TURN_S: Final = 10.0
+"""Patience with a second witness that brings nothing, and with each peer that founds first."""
+_STALE_S: Final = 30.0
+"""Patience with ready members of which none brings anything."""
+
+
+class State(StrEnum):
+    """The states that `status` shows."""
+
+    ALONE = "alone"
+    JOINING = "joining"
+    READY = "ready"
+    LEAVING = "leaving"
+
+
+class Situation(Enum):
+    """What decides about the next state."""
+
+    GOING = auto()
+    """This peer has said goodbye."""
+    UNLINKED = auto()
+    """No linked peer has told its stage."""
+    LACKING = auto()
+    """Members are linked, and too few of them compared."""
+    COMPARED = auto()
+    """All that members had when asked is here, or this peer founds the mesh."""
+
+
+_NEXT: Final = {
+    (State.ALONE, Situation.UNLINKED): State.ALONE,
+    (State.ALONE, Situation.LACKING): State.JOINING,
+    (State.ALONE, Situation.COMPARED): State.READY,
+    (State.JOINING, Situation.UNLINKED): State.ALONE,
+    (State.JOINING, Situation.LACKING): State.JOINING,
+    (State.JOINING, Situation.COMPARED): State.READY,
+    (State.READY, Situation.UNLINKED): State.ALONE,
+    (State.READY, Situation.LACKING): State.READY,
+    (State.READY, Situation.COMPARED): State.READY,
+    **{(state, Situation.GOING): State.LEAVING for state in State},
+}
 
 
 @define(eq=False)
 class Standing:
-    """alone → joining → ready, and back to alone when the last link has gone; leaving at the end."""
+    """The state of one peer. `update()` looks at all links; it costs as much as there are links."""
 
     _ctx: Context
     stance: Stance = Stance.UP
-    state: str = "alone"
+    state: State = State.ALONE
     was_ready: bool = False
-    witnesses: set[PeerId] = field(factory=set)
-    """Members who were asked, besides, what they remember of ended epochs."""
-    unready: set[PeerId] = field(factory=set)
-    """Members that are joining themselves, by their last word."""
-    _stuck_s: float | None = None
-    """Since when we have met nobody else."""
     is_established: bool = False
-    """Has this peer, with the state it has, ever been ready? Then it is no joiner."""
+    """Whether this peer was ever ready with the state that it has. A peer that was not is a joiner."""
+    witnesses: set[PeerId] = field(factory=set)
+    """Members that remember no ended epochs that this peer does not, as far as they were asked at their present stage."""
+    has_tried_seeds: Callable[[], bool] = bool
+    """Whether every seed has been dialled, with an outcome."""
+    was_loaded: bool = False
+    """Whether the store held any data at the start."""
+    _is_founded: bool = False
+    """Whether this peer has founded a mesh of its own, alone."""
+    _is_settled: bool = False
+    _stuck_s: float | None = None
+    """Start of the present time without a ready member that helps."""
+    _first_s: float | None = None
+    """When a first ready member had been compared; the second may take its turn from then on."""
+    _due_s: float | None = None
+    _told: Stage | None = None
 
     @property
     def is_up(self) -> bool:
-        """Has this peer not said goodbye?"""
+        """Whether this peer has not said goodbye."""
         return self.stance is Stance.UP
 
+    @property
+    def stage(self) -> Stage:
+        """What this peer tells its links about its state."""
+        if self.state is State.READY:
+            return Stage.READY
+        if self.is_established:
+            return Stage.ESTABLISHED
+        return Stage.HOLDING if self._is_founded or self._holds_data() else Stage.EMPTY
+
     def is_synced(self) -> bool:
-        """Do we have all that the members we talked to are known to have?"""
-        if self.state == "alone":
+        """Whether this peer has all that the members it talked to are known to have."""
+        if self.state is State.ALONE:
             return self.was_ready or not self._ctx.config.seeds
         links = self._ctx.by_peer.values()
-        return self.state == "ready" and all(link.is_synced for link in links)
+        return self.state is State.READY and all(link.is_synced for link in links)
+
+    def next_deadline(self) -> float | None:
+        """When `update` may find another state although nothing has come."""
+        return self._due_s
+
+    def expire(self) -> None:
+        """Look again if it is time."""
+        if self._due_s is not None and self._due_s <= self._ctx.now.mono_s:
+            self.update()
+
+    def heard(self, link: Link, stage: Stage) -> None:
+        """A member tells its stage: what was compared with it before is no evidence for that."""
+        link.stage, link.target, link.covered, link.probed = stage, None, b"", None
+        link.gave_s = self._ctx.now.mono_s
+        for exchange in link.exchanges.values():
+            exchange.is_stale = True
+        self.witnesses.discard(link.peer)
+
+    def greet(self, link: Link) -> None:
+        """Tell a new link our stage, before anything that depends on it."""
+        self._told = self._told if self._told is not None else self.stage
+        self._ctx.send(link, Readiness(self._told))
 
     def update(self) -> None:
-        """Look again."""
-        links = self._ctx.by_peer.values()
-        if not self.is_up:
-            state = "leaving"
-        elif not links:
-            state = "alone"
-        elif self.state == "ready":
-            state = "ready"
-        else:
-            helpful = [link for link in links if link.is_synced or link.peer not in self.unready]
-            synced = sum(link.is_synced and link.peer in self.witnesses for link in helpful)
-            is_in = helpful and synced >= min(_WITNESSES, len(helpful))
-            state = "ready" if is_in or self._is_to_found(is_stuck=not helpful) else "joining"
-        if state != self.state:
+        """Look at all links, move to the state that follows, and tell our stage if it has risen."""
+        self._due_s = None
+        self._settle()
+        state = _NEXT[self.state, self._situation()]
+        if state is not self.state:
             self.state = state
-            self.was_ready |= state == "ready"
-            self.is_established |= state == "ready"
+            self.was_ready |= state is State.READY
+            self.is_established |= state is State.READY
             self._ctx.emit(StateChanged(state))
+        if self.is_up and self._told is not (stage := self.stage):
+            self._told = stage
+            for link in self._ctx.by_peer.values():
+                self._ctx.send(link, Readiness(stage))
 
-    def _is_to_found(self, *, is_stuck: bool) -> bool:
-        """Are all who are here joining, each from another, so that one of them has to begin?
+    # -- the situation ---------------------------------------------------------------------------------------
 
-        None has anything that the others must not lose to, for nobody is here who knows better. The one with the smallest key
-        begins; the others join from it, and then it takes over what they have.
-        """
-        now_s = self._ctx.now.mono_s
-        if not is_stuck:
+    def _situation(self) -> Situation:
+        if not self.is_up:
+            return Situation.GOING
+        links = [link for link in self._ctx.by_peer.values() if link.stage is not None]
+        if not links:
+            self._stuck_s = self._first_s = None
+            self._found_alone()
+            return Situation.UNLINKED
+        if self.state is State.READY:
+            return Situation.LACKING
+        ready = [link for link in links if link.stage is Stage.READY]
+        if ready and self._ctx.now.mono_s - _newest(ready) < _STALE_S:
             self._stuck_s = None
-        elif self._stuck_s is None:
-            self._stuck_s = now_s
-        is_first = all(self._ctx.peer_id < peer for peer in self._ctx.by_peer)
-        return self._stuck_s is not None and now_s - self._stuck_s > _FOUNDING_S and is_first
+            return self._compare(ready)
+        return self._elect([link for link in links if link.stage is not Stage.READY])
+
+    def _compare(self, ready: Sequence[Link]) -> Situation:
+        """Whether as many ready members as needed have been reached."""
+        now_s = self._ctx.now.mono_s
+        reached = sum(map(self._has_reached, ready))
+        if not reached:
+            self._first_s = None
+            self._wait(_newest(ready) + _STALE_S)
+            return Situation.LACKING
+        if reached >= min(_WITNESSES, len(ready)):
+            return Situation.COMPARED
+        self._first_s = now_s if self._first_s is None else self._first_s
+        latest_s = min(max(self._first_s, _newest(ready)) + _TURN_S, self._first_s + _STALE_S)
+        return self._at(latest_s)
+
+    def _elect(self, links: Sequence[Link]) -> Situation:
+        """Whether it is this peer that founds the mesh: no linked member is ready, or none of these helps."""
+        now_s, mine = self._ctx.now.mono_s, (-self.stage, self._ctx.peer_id)
+        self._stuck_s = now_s if self._stuck_s is None else self._stuck_s
+        before = [link for link in links if (-(link.stage or 0), link.peer) < mine]
+        if self.is_established:
+            is_first = all(self._has_reached(link) for link in links if link.stage == self.stage)
+        else:
+            is_first = not before
+        calm_s = now_s
+        if not (self.is_established or self._is_founded):
+            calm_s = max((link.opened_s for link in links), default=now_s) + _SETTLE_S
+        if is_first and self._is_settled and self._at(calm_s) is Situation.COMPARED:
+            return Situation.COMPARED
+        since_s = max(self._stuck_s, min(_newest(links), self._stuck_s + _STALE_S))
+        return self._at(since_s + _TURN_S * (1 + len(before)))
+
+    def _at(self, moment_s: float) -> Situation:
+        """COMPARED from a moment on."""
+        if moment_s <= self._ctx.now.mono_s:
+            return Situation.COMPARED
+        self._wait(moment_s)
+        return Situation.LACKING
+
+    def _wait(self, moment_s: float) -> None:
+        if moment_s > self._ctx.now.mono_s:
+            self._due_s = moment_s if self._due_s is None else min(self._due_s, moment_s)
+
+    def _has_reached(self, link: Link) -> bool:
+        """Whether everything is here that this member had when it was compared at its present stage."""
+        target, index_of = link.target, self._ctx.logs.index
+        while target and index_of(key := next(iter(target))) >= target[key]:
+            del target[key]
+            link.gave_s = self._ctx.now.mono_s
+        return target is not None and not target and link.peer in self.witnesses
+
+    # -- founding --------------------------------------------------------------------------------------------
+
+    def _settle(self) -> None:
+        """Note once that each seed was tried and that a first moment has passed: whoever is there could have been linked."""
+        if self._is_settled:
+            return
+        ctx = self._ctx
+        age_s = ctx.now.mono_s - ctx.started_s
+        if not ctx.config.seeds and not self._has_met():
+            self._is_settled = True
+        else:
+            is_tried = age_s >= _SETTLE_S and self.has_tried_seeds()
+            self._is_settled = is_tried or age_s >= _TURN_S
+        if not self._is_settled:
+            self._wait(ctx.started_s + (_SETTLE_S if age_s < _SETTLE_S else _TURN_S))
+
+    def _found_alone(self) -> None:
+        """A peer that is alone and has never met a member is the mesh."""
+        self._is_founded |= self._is_settled and not self._has_met() and self._ctx.directory is None
+
+    def _has_met(self) -> bool:
+        members = self._ctx.members
+        return bool(len(members) or members.lost)
+
+    def _holds_data(self) -> bool:
+        ctx = self._ctx
+        return self.was_loaded or any(ctx.logs.index((name, ctx.origin)) for name in ctx.replicas)
+
+
+def _newest(links: Sequence[Link]) -> float:
+    """When any of them last brought something that was lacking; in the distant past where there are none."""
+    return max((link.gave_s for link in links), default=float("-inf"))

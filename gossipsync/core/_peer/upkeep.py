@@ -81,10 +81,8 @@ class Upkeep:
             self._fill()
         if not ctx.by_peer:
             self._disputes.lost_touch()
-        elif self._standing.is_established and not self._disputes.is_back:
-            self._store_touched()
-        if not self._standing.is_established:
-            self._seek_second()
+        elif ctx.now.wall_ms - self._touched_ms > ctx.config.horizon_ms / _TOUCH_SHARE:
+            self.store_touched()
         self._tidy()
 
     def go_on(self) -> None:
@@ -103,24 +101,15 @@ class Upkeep:
             return 0
         return min(link.base_seq for link in links if link is not None)
 
-    def _store_touched(self) -> None:
+    def store_touched(self) -> None:
+        """Store when this peer was in touch with others, and so that it was ever ready."""
         ctx = self._ctx
-        if ctx.now.wall_ms - self._touched_ms > ctx.config.horizon_ms / _TOUCH_SHARE:
+        if self._standing.is_established and not self._disputes.is_back:
             self._touched_ms = ctx.now.wall_ms
             epoch = epoch_of(ctx.origin)
             self._commits.put_head(
                 TOUCHED_HEAD, ctx.now.wall_ms.to_bytes(8, "big") + epoch.to_bytes(8, "big")
             )
-
-    def _seek_second(self) -> None:
-        """A joiner that took over one member's state compares it with another's."""
-        disputes = self._disputes
-        if not disputes.joined_with or self._reconciler.is_running:
-            return
-        for peer, link in self._ctx.by_peer.items():
-            if link.was_compared and peer not in disputes.joined_with | self._standing.unready:
-                self._reconciler.need(link)
-                return
 
     def _cover(self) -> None:
         """Lines of ended epochs that everybody present has leave the digest."""

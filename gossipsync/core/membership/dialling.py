@@ -36,6 +36,8 @@ class _Address:
     expected: PeerId | None = None
     """Whom the dial under way is meant for."""
     is_self: bool = False
+    was_tried: bool = False
+    """Whether a dial of it has ended."""
     is_wanted: bool = True
     """Was it last dialled for a link that is to stay?"""
 
@@ -55,6 +57,11 @@ class Dialler:
         return known is None or not (
             known.is_dialling or known.is_self or known.not_before_s > now_s
         )
+
+    def was_tried(self, address: str) -> bool:
+        """Whether a dial of this address has ended, either way."""
+        known = self._addresses.get(address)
+        return known is not None and known.was_tried
 
     def who(self, address: str) -> PeerId | None:
         """Who answered there last."""
@@ -89,7 +96,7 @@ class Dialler:
         self._ended(address)
         is_wanted = self.is_wanted(address)
         self._addresses[address] = _Address(
-            not_before_s=now_s + FIRST_RETRY_S, peer=peer, is_wanted=is_wanted
+            not_before_s=now_s + FIRST_RETRY_S, peer=peer, was_tried=True, is_wanted=is_wanted
         )
 
     def failed(self, address: str, now_s: float, *, is_self: bool = False) -> None:
@@ -102,7 +109,7 @@ class Dialler:
     def _ended(self, address: str) -> _Address:
         known = self._addresses.setdefault(address, _Address())
         self.dialling -= known.is_dialling
-        known.is_dialling = False
+        known.is_dialling, known.was_tried = False, True
         return known
 
     def is_self(self, address: str) -> bool:

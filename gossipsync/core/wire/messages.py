@@ -41,6 +41,7 @@ from gossipsync.core.wire.parts import (
     ungrouped,
     wall_clock,
 )
+from gossipsync.core.wire.readiness import Readiness, read_readiness
 from gossipsync.core.wire.reconciling import (
     SUM_BYTES,
     Reconciling,
@@ -206,6 +207,7 @@ Message = (
     | Known
     | Seek
     | Page
+    | Readiness
     | Liveness
     | Contesting
     | Reconciling
@@ -243,7 +245,7 @@ def _parts(message: Message) -> tuple[object, ...]:
             return (9, data)
         case Credentials(certificates):
             return (10, certificates)
-        case Known() | Seek() | Page() | Contest() | Evidence():
+        case Known() | Seek() | Page() | Readiness() | Contest() | Evidence():
             return _spread_parts(message)
         case Look() | Shown():
             return looking_parts(message)
@@ -251,7 +253,7 @@ def _parts(message: Message) -> tuple[object, ...]:
             return reconciling_parts(message)
 
 
-def _spread_parts(message: Known | Seek | Page | Contesting) -> tuple[object, ...]:
+def _spread_parts(message: Known | Seek | Page | Readiness | Contesting) -> tuple[object, ...]:
     match message:
         case Known(members, is_answer, known):
             return (11, members, is_answer, b"".join(known))
@@ -259,6 +261,8 @@ def _spread_parts(message: Known | Seek | Page | Contesting) -> tuple[object, ..
             return (12, b"".join(key + bytes((flag,)) for key, flag in sought), after)
         case Page(data):
             return (13, data)
+        case Readiness(stage):
+            return (17, int(stage))
         case _:
             return contesting_parts(message)
 
@@ -415,6 +419,7 @@ _READERS: Final[dict[object, Callable[[_Parts], Message | None]]] = {
     11: _known_peers,
     12: _seek,
     13: _page,
+    17: read_readiness,
     **dict.fromkeys(range(18, 24), read_liveness),
     **dict.fromkeys((24, 25), read_contesting),
     **dict.fromkeys(range(30, 40), parse_reconciling),

@@ -121,8 +121,8 @@ class World:
         self.nodes.append(node)
         return node
 
-    def start(self, node: Node) -> Peer:
-        """Run a peer on what is on the disk."""
+    def start(self, node: Node, *, has_seeds: bool = True) -> Peer:
+        """Run a peer on what is on the disk. Without `has_seeds` its seeds do not resolve yet."""
         assert node.peer is None
         me = identity(node.name)
         seeds = tuple(other.address for other in self.nodes[:2])
@@ -145,7 +145,8 @@ class World:
             rng=random.Random(self.rng.random()),
             now=node.now,
         )
-        node.peer.handle_seeds(seeds, node.now)
+        if has_seeds:
+            node.peer.handle_seeds(seeds, node.now)
         self.touched(node)
         return node.peer
 
