@@ -39,6 +39,11 @@ class Store(Protocol):
         """Where the data is, for error messages: a file's path, or an address without secrets."""
         ...
 
+    @property
+    def doubt(self) -> str | None:
+        """Why what is loaded may be older or less than what was once committed; None where nothing says so."""
+        ...
+
     def load_logs(self) -> dict[tuple[str, Origin], StoredLog]:
         """Every committed log by its bucket and origin."""
         ...
@@ -78,8 +83,19 @@ class Store(Protocol):
         """Buffer a small named value (≤ 64 KiB) that replaces the former one; None removes it."""
         ...
 
+    def begin_rewrite(self) -> None:
+        """Buffer that the whole state is going to be put again: each log after `drop_log`, and each head."""
+        ...
+
+    def end_rewrite(self) -> None:
+        """Buffer that it was. With the next commit everything else goes; a load before that has a `doubt`."""
+        ...
+
     def commit(self) -> None:
         """Make durable all that was buffered. Blocking; called in a worker thread. Raises StoreError.
+
+        Each commit proves that the one before it is there; where it is not, StoreBehindError, and nothing is written before
+        `begin_rewrite`.
 
         Called with nothing buffered some time after pieces were taken out, in a moment without writes: time to tidy up.
         """

@@ -9,22 +9,31 @@ Invariant: each ticket is answered once, in the order of asking, whatever the st
 import logging
 from collections.abc import Callable
 from threading import Lock
+from typing import NamedTuple
 
 import trio
 
 from gossipsync.core.ports import Store
-from gossipsync.errors import GossipsyncError, InternalError
+from gossipsync.errors import GossipsyncError, InternalError, StoreBehindError
 
-__all__ = ["Committer"]
+__all__ = ["Committer", "Failure"]
 
 _log = logging.getLogger("gossipsync.store")
+
+
+class Failure(NamedTuple):
+    """Why a commit was not carried out."""
+
+    detail: str
+    is_behind: bool = False
+    """Whether the store no longer has the commit before."""
 
 
 class Committer:
     """Commits one store. `answer(ticket, failure)` is called in the trio thread; failure None: stored."""
 
     def __init__(
-        self, store: Store, answer: Callable[[int, str | None], None], *, is_immediate: bool
+        self, store: Store, answer: Callable[[int, Failure | None], None], *, is_immediate: bool
     ) -> None:
         self._store = store
         self._answer = answer
@@ -42,16 +51,16 @@ class Committer:
         self.is_busy = True
         self._send.send_nowait(ticket)
 
-    def commit_now(self) -> str | None:
+    def commit_now(self) -> Failure | None:
         """Commit here; what went wrong, if anything."""
         try:
             self._store.commit()
         except GossipsyncError as error:
-            return str(error)
+            return Failure(str(error), isinstance(error, StoreBehindError))
         except Exception as error:  # noqa: BLE001 - mapped to a failure
             # A backend's own exception: the data stays buffered and is tried again, like any failure.
             _log.exception("the store raised what no store may raise")
-            return f"{type(error).__name__}: {error}"
+            return Failure(f"{type(error).__name__}: {error}")
         return None
 
     async def run(self) -> None:
@@ -70,11 +79,11 @@ class Committer:
                 return
         _log.error("a commit did not end in time; what it was to store may be lost")
 
-    def _commit_aside(self) -> str | None:
+    def _commit_aside(self) -> Failure | None:
         """In the worker thread."""
         with self._lock:
             if self._is_closed:
-                return "the store has been closed"
+                return Failure("the store has been closed")
             self._is_in_thread = True
         try:
             return self.commit_now()

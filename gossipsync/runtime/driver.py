@@ -24,7 +24,7 @@ from gossipsync.core import Now, Peer
 from gossipsync.core.model.effects import Commit, Dial, Effect, Emit, HangUp, Send, Tell
 from gossipsync.core.model.ids import LinkId
 from gossipsync.runtime.clock import Clock
-from gossipsync.runtime.commits import Committer
+from gossipsync.runtime.commits import Committer, Failure
 from gossipsync.runtime.faults import EFFECTS_FAILED, INTERNAL, Faults
 from gossipsync.runtime.observe import Observer
 from gossipsync.runtime.turns import EngineTurn
@@ -160,7 +160,7 @@ class Driver:
                 await self._rearm.wait()
             self._armed_s = float("-inf")  # nothing is armed, and the pump need not say so
 
-    def answer_commit(self, ticket: int, failure: str | None) -> None:
+    def answer_commit(self, ticket: int, failure: Failure | None) -> None:
         """A commit has ended: stored where `failure` is None."""
         self.speak(lambda now: self._note_commit(ticket, failure, now), "the answer to a commit")
 
@@ -244,8 +244,8 @@ class Driver:
             self.faults.note(error, "ending a link", EFFECTS_FAILED)
         self.peer.handle_link_down(link, INTERNAL, now)
 
-    def _note_commit(self, ticket: int, failure: str | None, now: Now) -> None:
+    def _note_commit(self, ticket: int, failure: Failure | None, now: Now) -> None:
         if failure is None:
             self.peer.handle_committed(ticket, now)
         else:
-            self.peer.handle_commit_failed(ticket, failure, now)
+            self.peer.handle_commit_failed(ticket, failure.detail, now, is_behind=failure.is_behind)

@@ -26,7 +26,7 @@ from gossipsync.core.wire.hello import LocalHello, Stranger
 from gossipsync.errors import BucketKindError, GossipsyncError
 from gossipsync.runtime.addresses import advertised
 from gossipsync.runtime.clock import Clock
-from gossipsync.runtime.commits import Committer
+from gossipsync.runtime.commits import Committer, Failure
 from gossipsync.runtime.control_waits import until
 from gossipsync.runtime.dials import Dialer, Expectation
 from gossipsync.runtime.discovery import SeedLookup
@@ -314,7 +314,7 @@ class Engine:
         self._has_moved = trio.Event()
         await self._has_moved.wait()
 
-    def _answer_commit(self, ticket: int, failure: str | None) -> None:
+    def _answer_commit(self, ticket: int, failure: Failure | None) -> None:
         self._driver.answer_commit(ticket, failure)
         self._has_moved.set()
 

@@ -18,7 +18,7 @@ from gossipsync.core.model.effects import Commit, Dial, Emit, HangUp, Send, Tell
 from gossipsync.core.model.events import Event
 from gossipsync.core.model.ids import LinkId
 from gossipsync.core.ports import Directory
-from gossipsync.errors import StoreError
+from gossipsync.errors import StoreBehindError, StoreError
 from gossipsync.sim.clocks import Clock
 from gossipsync.sim.identities import Authority, Identity
 from gossipsync.sim.network import End, Network
@@ -304,7 +304,8 @@ class Driver:
         try:
             self.store.commit()
         except StoreError as error:
-            self.peer.handle_commit_failed(ticket, str(error), self.now())
+            is_behind = isinstance(error, StoreBehindError)
+            self.peer.handle_commit_failed(ticket, str(error), self.now(), is_behind=is_behind)
         else:
             self.peer.handle_committed(ticket, self.now())
         self.pump()

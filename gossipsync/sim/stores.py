@@ -7,6 +7,7 @@ Invariant: `load_*` gives what was committed when the copy was taken, and nothin
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from attrs import Factory, define
 
@@ -37,11 +38,14 @@ class SimulatedStore:
         self._waiting: list[Callable[[], None]] = []
         self._lines: dict[_Log, int] = {}
         """Where the buffered calls have moved them."""
-        self._copy: tuple[dict[_Log, _Kept], dict[str, bytes]] | None = None
+        self._copy: tuple[dict[_Log, _Kept], dict[str, bytes], str | None] | None = None
         self._is_rolled_back = False
         """Whether committed data is missing that this process has committed or loaded."""
         self._lost: dict[_Log, int] = {}
         """Lines as they were before the store returned to an older copy under the running peer."""
+        self._rewritten: tuple[set[_Log], set[str]] | None = None
+        """Logs and heads that were put again since a rewrite began."""
+        self.doubt: str | None = None
         self._copied: set[_Log] = set()
         """Logs that the copy shares: they are written only after another copy of them."""
 
@@ -98,12 +102,24 @@ class SimulatedStore:
         """Buffer a head."""
         self._waiting.append(lambda: self._put_head(name, value))
 
+    def begin_rewrite(self) -> None:
+        """Buffer that everything is going to be put again."""
+        self._is_rolled_back = False
+        self._rewritten = (set(), set())
+        self._waiting.append(partial(setattr, self, "doubt", "a rewrite did not end"))
+
+    def end_rewrite(self) -> None:
+        """Buffer that it was."""
+        self._waiting.append(self._remove_others)
+
     def commit(self) -> None:
-        """Keep what was buffered. Raises StoreError while the disk fails."""
+        """Keep what was buffered. Raises StoreError while the disk fails, StoreBehindError where an older copy came back."""
         if self.is_failing:
             raise StoreError("the simulated disk fails")
         if self._is_rolled_back:
-            raise StoreBehindError("the simulated disk holds an older copy")
+            raise StoreBehindError(
+                "the simulated disk holds an older copy: its last commit is gone"
+            )
         for change in self._waiting:
             change()
         self._forget_buffer()
@@ -113,11 +129,12 @@ class SimulatedStore:
 
     def crash(self) -> None:
         """The machine stops: the buffer is lost."""
+        self._rewritten = None
         self._forget_buffer()
 
     def keep_copy(self) -> None:
         """Take a copy of what is committed, as a backup does."""
-        self._copy = (dict(self._logs), dict(self._heads))
+        self._copy = (dict(self._logs), dict(self._heads), self.doubt)
         self._copied = set(self._logs)
 
     def restore_copy(self) -> bool:
@@ -125,7 +142,7 @@ class SimulatedStore:
         if self._copy is None:
             return False
         self._forget_buffer()
-        logs, heads = self._copy
+        logs, heads, self.doubt = self._copy
         self._logs, self._heads = dict(logs), dict(heads)
         self._copied = set(logs)
         return True
@@ -133,7 +150,7 @@ class SimulatedStore:
     def roll_back(self) -> bool:
         """Put the copy back under a running peer, as a fail-over to a lagging replica does; False where there is none.
 
-        A commit proves that the commit before it is there, so none succeeds until the peer has started again.
+        A commit proves that the commit before it is there, so none succeeds before the peer puts its whole state again.
         """
         if self._copy is None:
             return False
@@ -150,7 +167,7 @@ class SimulatedStore:
         """Another disk, with what is committed on this one."""
         twin = SimulatedStore()
         twin._logs = {log: kept.twin() for log, kept in self._logs.items()}
-        twin._heads = dict(self._heads)
+        twin._heads, twin.doubt = dict(self._heads), self.doubt
         twin._copy, twin._copied = self._copy, set()
         return twin
 
@@ -175,13 +192,16 @@ class SimulatedStore:
 
     def _forget_buffer(self) -> None:
         self._is_rolled_back = False
-        self._lost = {}
+        if self._rewritten is None:
+            self._lost = {}
         self._waiting.clear()
         self._lines.clear()
 
     # -- what a commit does ----------------------------------------------------------------------------------
 
     def _kept(self, log: _Log) -> _Kept:
+        if self._rewritten is not None:
+            self._rewritten[0].add(log)
         kept = self._logs.get(log)
         if kept is None:
             kept = self._logs[log] = _Kept()
@@ -205,6 +225,12 @@ class SimulatedStore:
         kept = self._kept(log)
         kept.last, kept.note = last, note
 
+    def _remove_others(self) -> None:
+        logs, heads = self._rewritten or (set(self._logs), set(self._heads))
+        self._logs = {log: kept for log, kept in self._logs.items() if log in logs}
+        self._heads = {name: value for name, value in self._heads.items() if name in heads}
+        self._rewritten, self.doubt = None, None
+
     def _drop_log(self, log: _Log) -> None:
         self._logs.pop(log, None)
         self._copied.discard(log)
@@ -214,3 +240,5 @@ class SimulatedStore:
             self._heads.pop(name, None)
         else:
             self._heads[name] = value
+        if self._rewritten is not None:
+            self._rewritten[1].add(name)

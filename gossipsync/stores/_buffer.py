@@ -53,6 +53,8 @@ class LogChange:
     """None: there is no such log afterwards."""
     top: int = 0
     """As in LogState."""
+    count: int = 0
+    """Pieces afterwards, for stores that have to be told."""
 
     def then(self, later: LogChange) -> LogChange:
         """Both in one."""
@@ -234,6 +236,8 @@ class BufferedStore(ABC):
     """The half of `ports.Store` that only buffers, for stores that may be used from any thread."""
 
     _buffer: WriteBuffer
+    doubt: str | None = None
+    """Why what was loaded may be older or less than what was once committed; None where nothing says so."""
 
     @abstractmethod
     def _check_usable(self) -> None:

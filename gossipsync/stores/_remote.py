@@ -13,22 +13,29 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
 from hashlib import sha256
+from itertools import count, takewhile
 from struct import Struct
 from threading import Event, Lock
-from typing import Final, Protocol, TypeVar
+from typing import Final, NamedTuple, Protocol, TypeVar
 from urllib.parse import urlsplit
 from zlib import crc32
 
 from gossipsync.core.model.ids import NetworkId, Origin, PeerId
 from gossipsync.core.ports import StoredLog
-from gossipsync.errors import StoreCorruptError, StoreError, StoreLockedError
+from gossipsync.errors import StoreBehindError, StoreCorruptError, StoreError, StoreLockedError
 from gossipsync.stores._buffer import Batch, BufferedStore, Log, LogState, WriteBuffer
+from gossipsync.stores._chain import Commit, new_run
+from gossipsync.stores._faults import UNFINISHED, behind
+from gossipsync.stores._formats import newer
 
 TIMEOUT_S: Final = 10
 """How long an answer is waited for: a commit of 1,000 bundles takes 0.1 s, a flush of a busy disk a few."""
 LOCK_PAUSES_S: Final = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 2.0)
 """Between the attempts to open what another process holds, 5 s in all. A server learns only by and by, after its last commit,
 that a process was killed: without patience the one that is started again at once would be refused for its own past."""
+FORMAT: Final = 3
+READ: Final = (2, 3)
+"""Formats that this build reads; 2, which has no state and no counts, becomes 3 with the first commit."""
 
 _CHECKSUM: Final = Struct(">I")
 _LOAD_PIECES: Final = 64
@@ -50,8 +57,16 @@ class Backend(Protocol):
         """Give up the connection and with it the lock. Idempotent; raises nothing."""
         ...
 
-    def read_logs(self) -> dict[Log, tuple[StoredLog, int]]:
-        """Every log and the highest index that a piece of it may have."""
+    def read_state(self) -> bytes | None:
+        """What the last `write` was given as `after`; None where there is nothing, b"" in a store of format 2."""
+        ...
+
+    def read_logs(self) -> dict[Log, StoredLine]:
+        """Every log, as `unseal_line` gives it."""
+        ...
+
+    def count_pieces(self, log: Log, indexes: list[int]) -> int:
+        """The number of these pieces that are there."""
         ...
 
     def read_indexes(self, log: Log) -> list[int]:
@@ -66,13 +81,44 @@ class Backend(Protocol):
         """Every head, unsealed."""
         ...
 
-    def write(self, batch: Batch) -> None:
-        """One transaction, durable when it returns."""
+    def write(self, batch: Batch, before: bytes | None, after: bytes) -> None:
+        """One transaction, durable when it returns, which replaces the state `before` by `after`.
+
+        Raises StoreBehindError, and writes nothing, where another state is there.
+        """
         ...
 
     def guard(self, place: str) -> AbstractContextManager[None]:
         """Map the server's errors."""
         ...
+
+
+class StoredLine(NamedTuple):
+    """A log's line as a server has it."""
+
+    line: StoredLog
+    top: int
+    """The highest index that a piece of it may have."""
+    pieces: int | None
+    """How many it has; None where a store of format 2 does not say."""
+
+
+class _State(NamedTuple):
+    """What a commit leaves beside its data."""
+
+    commit: Commit
+    logs: int
+    heads: int
+    is_whole: bool
+
+
+class _Plan(NamedTuple):
+    """A commit, and what is known once it has happened."""
+
+    batch: Batch
+    after: bytes
+    commit: Commit
+    heads: set[str]
 
 
 class RemoteStore(BufferedStore):
@@ -89,30 +135,65 @@ class RemoteStore(BufferedStore):
         self._damage: StoreCorruptError | None = None
         """Once something was found damaged, nothing is written over it."""
         self._changes = 0
-        self._logs: dict[Log, StoredLog] = {}
+        self.doubt = None
+        self._run = new_run()
+        self._state: bytes | None = None
+        """As the last commit left it, or as it was found at the start."""
+        self._commit_number = 0
+        self._is_opened = False
+        self._limbo: _Plan | None = None
+        """A commit of which it is not known whether it happened."""
+        self._logs: dict[Log, StoredLine] = {}
+        self._heads: set[str] = set()
+        self._indexes: dict[Log, list[int]] = {}
+        """Of the pieces of each log, from the start to the first load."""
+        self._buffer = WriteBuffer({})
         try:
-            found = self._open()
+            self._open()
         except BaseException:
             backend.disconnect()
             raise
-        self._logs = {log: line for log, (line, _) in found.items()}
+        self._is_opened = True
         self._buffer = WriteBuffer(
-            {log: LogState(*line, top) for log, (line, top) in found.items()}
+            {log: LogState(*line, top) for log, (line, top, _) in self._logs.items()}
         )
 
-    def _open(self) -> dict[Log, tuple[StoredLog, int]]:
+    def _open(self) -> None:
         for pause_s in LOCK_PAUSES_S:
             try:
-                return self._ask(self._backend.read_logs)
+                return self._ask(self._count)
             except StoreLockedError:
                 Event().wait(pause_s)
-        return self._ask(self._backend.read_logs)
+        return self._ask(self._count)
+
+    def _count(self) -> None:
+        """Compare what is there with what the last commit left. Where pieces are missing a line goes back to before the first gap."""
+        state = _unpack_state(self._state, self.place)
+        self._indexes = {log: self._backend.read_indexes(log) for log in self._logs}
+        holes = 0
+        for log, (_, top, pieces) in self._logs.items():
+            indexes = self._indexes[log]
+            if pieces is not None and len(indexes) != pieces:
+                holes += 1
+                last = sum(
+                    1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(indexes, count(1)))
+                )
+                self._logs[log] = StoredLine(StoredLog(last, None), top, len(indexes))
+        if state is None:
+            return
+        if not state.is_whole:
+            self.doubt = UNFINISHED
+        elif holes or state.logs != len(self._logs) or state.heads != len(self._heads):
+            self.doubt = (
+                f"it has {len(self._logs)} of {state.logs} logs and {len(self._heads)} of {state.heads} heads, and {holes} logs "
+                "have fewer pieces than were committed"
+            )
 
     def load_logs(self) -> dict[Log, StoredLog]:
         """Every committed log."""
         self._check_usable()
         with self._io_lock:
-            return dict(self._logs)
+            return {log: found.line for log, found in self._logs.items()}
 
     def load_pieces(self) -> Iterator[tuple[str, Origin, int, bytes]]:
         """What is committed by now, log by log. Raises StoreCorruptError; StoreError where a commit overtakes it."""
@@ -121,8 +202,11 @@ class RemoteStore(BufferedStore):
             return self._pieces(list(self._logs), self._changes)
 
     def _pieces(self, logs: list[Log], changes: int) -> Iterator[tuple[str, Origin, int, bytes]]:
+        counted, self._indexes = self._indexes, {}
         for log in logs:
-            indexes = self._unless_overtaken(changes, partial(self._backend.read_indexes, log))
+            indexes = counted.pop(log, None) if not changes else None
+            if indexes is None:
+                indexes = self._unless_overtaken(changes, partial(self._backend.read_indexes, log))
             for start in range(0, len(indexes), _LOAD_PIECES):
                 some = indexes[start : start + _LOAD_PIECES]
                 pieces = self._unless_overtaken(
@@ -154,19 +238,77 @@ class RemoteStore(BufferedStore):
 
     def _commit(self) -> None:
         self._check_sound()
+        if self._buffer.is_behind:
+            raise StoreBehindError(behind(self.place))
         batch = self._buffer.take()
         if not batch:
             return
         try:
-            self._backend.write(batch)
+            plan = self._plan(batch.with_removals(self._logs, self._heads))
         except BaseException:
             self._buffer.give_back(batch)
             raise
-        self._changes += bool(batch.logs)
+        self._limbo = plan._replace(batch=batch)
+        try:
+            self._backend.write(plan.batch, self._state, plan.after)
+        except StoreBehindError:
+            self._limbo = None
+            self._buffer.give_back(batch)
+            self._buffer.is_behind, self._is_connected = True, False
+            self._backend.disconnect()
+            self._connect()
+            raise StoreBehindError(behind(self.place)) from None
+        self._limbo = None
+        self._done(plan)
+
+    def _plan(self, batch: Batch) -> _Plan:
+        logs = set(self._logs)
         for log, change in batch.logs.items():
+            known = self._logs.get(log)
+            pieces = 0 if known is None or change.is_dropped else known.pieces
+            if pieces is None:
+                pieces = len(self._backend.read_indexes(log))
+            if pieces and change.gone:
+                pieces -= self._backend.count_pieces(log, list(change.gone))
+            change.count = pieces + len(change.pieces)
+            (logs.discard if change.line is None else logs.add)(log)
+        heads = set(self._heads)
+        for name, value in batch.heads.items():
+            (heads.discard if value is None else heads.add)(name)
+        commit = Commit(self._run, self._commit_number + 1)
+        after = _pack_state(_State(commit, len(logs), len(heads), batch.is_whole))
+        return _Plan(batch, after, commit, heads)
+
+    def _done(self, plan: _Plan) -> None:
+        self._state, self._commit_number = plan.after, plan.commit.number
+        self._heads = plan.heads
+        self._changes += bool(plan.batch.logs)
+        for log, change in plan.batch.logs.items():
             self._logs.pop(log, None)
             if change.line is not None:
-                self._logs[log] = change.line
+                self._logs[log] = StoredLine(change.line, change.top, change.count)
+
+    def _connect(self) -> None:
+        """Take the lock, and see which commit is the last there. Sets aside nothing: a store that is behind is written again."""
+        self._backend.connect()
+        found = self._backend.read_state()
+        limbo, self._limbo = self._limbo, None
+        if limbo is not None and found == limbo.after:
+            # Its answer was lost. With removals: what went is not in `limbo.batch`, and is seen by reading again.
+            self._done(limbo)
+            if limbo.batch.only is not None:
+                self._logs, self._heads = self._backend.read_logs(), set(self._backend.read_heads())
+        elif limbo is not None:
+            self._buffer.give_back(limbo.batch)
+        self._is_connected = True
+        if self._is_opened and found == self._state and not self._buffer.is_behind:
+            return
+        self._buffer.is_behind = self._is_opened
+        self._state = found
+        self._logs, self._heads = self._backend.read_logs(), set(self._backend.read_heads())
+        state = _unpack_state(found, self.place)
+        if state is not None:
+            self._commit_number = max(self._commit_number, state.commit.number)
 
     def close(self) -> None:
         """Give up connection and lock, without committing. Idempotent; waits for a commit that runs."""
@@ -192,16 +334,17 @@ class RemoteStore(BufferedStore):
             try:
                 with self._backend.guard(self.place):
                     if not self._is_connected:
-                        self._backend.connect()
-                        self._is_connected = True
+                        self._connect()
                     return question()
             except StoreCorruptError as error:
                 self._damage = error
                 if not self._is_connected:
                     self._backend.disconnect()
                 raise
+            except StoreBehindError:
+                raise
             except BaseException:
-                # In what state the connection is, nobody knows. Losing it costs one handshake.
+                # The state of the connection is unknown. A new one costs one handshake.
                 self._is_connected = False
                 self._backend.disconnect()
                 raise
@@ -238,14 +381,10 @@ def unseal(sealed: bytes, place: str, *name: bytes) -> bytes:
 def corrupt(place: str, what: str) -> StoreCorruptError:
     """The error for bytes that are not what was written."""
     return StoreCorruptError(
-        f"{place} holds damaged data of this peer: {what}. Nothing was changed: remove this peer's data there, or name another "
-        "database, and start again; the mesh gives back all that any peer still holds"
+        f"{place} holds damaged data of this peer: {what}. Nothing was changed. Make a copy or a dump of the server's data first: it "
+        "may hold writes that no other peer has. Then restore a backup there, or name another database in store, and start "
+        "again; the mesh gives back all that any peer still holds"
     )
-
-
-def vanished(place: str) -> StoreCorruptError:
-    """The error for marks that are not there any more: somebody emptied what this peer relies on, while it ran or between two runs."""
-    return corrupt(place, "some of it was removed, truncated or flushed away")
 
 
 def _sum(value: bytes, name: tuple[bytes, ...]) -> int:
@@ -255,18 +394,54 @@ def _sum(value: bytes, name: tuple[bytes, ...]) -> int:
     return crc32(value, checksum)
 
 
-_LINE: Final = Struct(">QQ?")
+_LINE: Final = Struct(">QQB")
+_COUNT: Final = Struct(">Q")
+_HAS_NOTE: Final = 1
+_HAS_COUNT: Final = 2
+"""Flags of a line; format 2 has no counts."""
+_NAME: Final = b"3"
+"""Part of the names that lines of this format are sealed with."""
+_STATE: Final = Struct(">B16sQQQ?")
 
 
-def pack_line(line: StoredLog, top: int) -> bytes:
-    """A log's line as one value."""
-    return _LINE.pack(line.last, top, line.note is not None) + (line.note or b"")
+def seal_line(stored: StoredLine, *name: bytes) -> bytes:
+    """A log's line as one value, which a build that knows only format 2 refuses."""
+    (last, note), top, pieces = stored
+    flags = _HAS_COUNT | (_HAS_NOTE if note is not None else 0)
+    packed = _LINE.pack(last, top, flags) + _COUNT.pack(pieces or 0) + (note or b"")
+    return seal(packed, _NAME, *name)
 
 
-def unpack_line(packed: bytes) -> tuple[StoredLog, int]:
-    """Of what `unseal` gave."""
-    last, top, has_note = _LINE.unpack_from(packed)
-    return StoredLog(last, packed[_LINE.size :] if has_note else None), top
+def unseal_line(sealed: bytes, place: str, *name: bytes) -> StoredLine:
+    """A line of this format or of format 2. Raises StoreCorruptError."""
+    try:
+        packed = unseal(sealed, place, _NAME, *name)
+    except StoreCorruptError:
+        packed = unseal(sealed, place, *name)
+    last, top, flags = _LINE.unpack_from(packed)
+    pieces, start = None, _LINE.size
+    if flags & _HAS_COUNT:
+        (pieces,) = _COUNT.unpack_from(packed, start)
+        start += _COUNT.size
+    return StoredLine(StoredLog(last, packed[start:] if flags & _HAS_NOTE else None), top, pieces)
+
+
+def _pack_state(state: _State) -> bytes:
+    packed = _STATE.pack(FORMAT, *state.commit, state.logs, state.heads, state.is_whole)
+    return seal(packed, b"state")
+
+
+def _unpack_state(sealed: bytes | None, place: str) -> _State | None:
+    """None where there is nothing, and in a store of format 2. Raises StoreCorruptError, and StoreError for a newer format."""
+    if not sealed:
+        return None
+    packed = unseal(sealed, place, b"state")
+    if packed[:1] > bytes([FORMAT]):
+        raise newer(place, packed[0], READ)
+    if len(packed) != _STATE.size:
+        raise corrupt(place, "its state makes no sense")
+    _, run, number, logs, heads, is_whole = _STATE.unpack(packed)
+    return _State(Commit(run, number), logs, heads, is_whole)
 
 
 def pack_log(log: Log) -> bytes:

@@ -62,7 +62,7 @@ class MemoryStore(BufferedStore):
         """Show what was buffered to later loads."""
         with self._commit_lock:
             self._check_usable()
-            batch = self._buffer.take()
+            batch = self._buffer.take().with_removals(self._logs, self._heads)
             if not self._keeps:
                 return
             for log, change in batch.logs.items():

@@ -10,8 +10,9 @@ after SIGKILL (opening waits for it), and a minute after the host vanished, by t
 write. After a lost connection the number in `gossipsync_owners` tells whether somebody else opened the store since. A pooler
 that hands each transaction another session (PgBouncer's transaction mode) breaks the lock: connect past it.
 
-Every table has a mark of each peer, which every commit looks for in its own transaction: where a table was truncated, or the peer's
-rows were deleted, nothing is written into what is left.
+Every table has a mark of each peer; that in `gossipsync_heads` is the state, which every commit compares and replaces in its own
+transaction. Where a mark is missing or another state is there (a table was truncated, a snapshot restored, a lagging replica
+promoted), nothing is written onto that before the whole state of the peer is.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from typing import Final
 import psycopg
 
 from gossipsync.core.model.ids import NetworkId, Origin, PeerId
-from gossipsync.core.ports import StoredLog
 from gossipsync.errors import (
     ConfigError,
+    StoreBehindError,
     StoreCorruptError,
     StoreError,
     StoreFullError,
@@ -36,14 +37,14 @@ from gossipsync.stores._remote import (
     MARK,
     TIMEOUT_S,
     RemoteStore,
+    StoredLine,
     corrupt,
     owner_of,
-    pack_line,
     place_of,
     seal,
-    unpack_line,
+    seal_line,
     unseal,
-    vanished,
+    unseal_line,
 )
 
 _SCHEMA: Final = (
@@ -113,43 +114,52 @@ class _Backend:
             connection.execute("SELECT pg_advisory_xact_lock(%s)", (_SCHEMA_LOCK,))
             for statement in _SCHEMA:
                 connection.execute(statement.encode())
-            opened = self._opened or self._open(connection)
-            self._check(connection, opened)
+            opened = self._open(connection)
         self._opened = opened
 
     def _open(self, connection: psycopg.Connection[tuple[object, ...]]) -> int:
-        found = self._one(
-            "INSERT INTO gossipsync_owners VALUES (%s, 1) "
-            "ON CONFLICT (owner) DO UPDATE SET opened = gossipsync_owners.opened + 1 RETURNING opened",
-            self._owner,
+        """Count this opening, unless this store is only connected anew, and put marks where there are none."""
+        owner, ours = self._owner, self._opened
+        found = int(
+            str(self._one("SELECT opened FROM gossipsync_owners WHERE owner = %s", owner) or 0)
         )
-        opened = int(str(found))
-        if opened == 1:
-            owner = self._owner
+        if ours and found > ours:
+            raise self._locked()
+        opened = ours or found + 1
+        connection.execute(
+            "INSERT INTO gossipsync_owners VALUES (%s, %s) ON CONFLICT (owner) DO UPDATE SET opened = EXCLUDED.opened",
+            (owner, opened),
+        )
+        # Pieces of the mark are written even if its row was there, because either table may have been emptied alone.
+        connection.execute(
+            "INSERT INTO gossipsync_logs (owner, bucket, origin, line) VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING",
+            (owner, MARK, MARK, owner),
+        )
+        marked = connection.execute(
+            "INSERT INTO gossipsync_pieces SELECT id, 0, owner FROM gossipsync_logs "
+            "WHERE owner = %s AND bucket = %s AND origin = %s ON CONFLICT DO NOTHING",
+            (owner, MARK, MARK),
+        )
+        if ours and marked.rowcount:
+            # It was emptied while this store had no connection. Its state must not match what is left.
             connection.execute(
-                "WITH made AS (INSERT INTO gossipsync_logs (owner, bucket, origin, line) VALUES (%s, %s, %s, %s) "
-                "ON CONFLICT DO NOTHING RETURNING id) INSERT INTO gossipsync_pieces SELECT id, 0, %s FROM made",
-                (owner, MARK, MARK, owner, owner),
-            )
-            connection.execute(
-                "INSERT INTO gossipsync_heads VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
-                (owner, MARK, owner),
+                "DELETE FROM gossipsync_heads WHERE owner = %s AND name = %s", (owner, MARK)
             )
         return opened
 
-    def _check(self, connection: psycopg.Connection[tuple[object, ...]], opened: int) -> None:
-        """Is all of it still there, and has nobody opened it since?"""
+    def _check(self, connection: psycopg.Connection[tuple[object, ...]]) -> None:
+        """Raise StoreBehindError unless all marks are there, and StoreLockedError where another process has opened it since."""
         row = connection.execute(
             "SELECT (SELECT opened FROM gossipsync_owners WHERE owner = %(owner)s), "
-            "EXISTS (SELECT FROM gossipsync_heads WHERE owner = %(owner)s AND name = %(mark)s), "
             "EXISTS (SELECT FROM gossipsync_logs JOIN gossipsync_pieces ON log = id "
             "WHERE owner = %(owner)s AND bucket = %(mark)s AND origin = %(mark)s AND number = 0)",
             {"owner": self._owner, "mark": MARK},
         ).fetchone()
-        if row is None or row[0] is None or not (row[1] and row[2]):
-            raise vanished(self._place)
-        if row[0] != opened:
+        opened = int(str(row[0] or 0)) if row is not None else 0
+        if opened > self._opened:
             raise self._locked()
+        if row is None or opened < self._opened or not row[1]:
+            raise StoreBehindError(self._place)
 
     def disconnect(self) -> None:
         if self._connection is not None:
@@ -157,16 +167,31 @@ class _Backend:
                 self._connection.close()
             self._connection = None
 
-    def read_logs(self) -> dict[Log, tuple[StoredLog, int]]:
+    def read_state(self) -> bytes | None:
+        rows = self._rows(
+            "SELECT value FROM gossipsync_heads WHERE owner = %s AND name = %s", self._owner, MARK
+        )
+        if not rows:
+            return None
+        return b"" if rows[0][0] == self._owner else rows[0][0]
+
+    def count_pieces(self, log: Log, indexes: list[int]) -> int:
+        found = self._one(
+            "SELECT count(*) FROM gossipsync_pieces WHERE log = "
+            "(SELECT id FROM gossipsync_logs WHERE owner = %s AND bucket = %s AND origin = %s) AND number = ANY(%s)",
+            *self._name(log),
+            indexes,
+        )
+        return int(str(found))
+
+    def read_logs(self) -> dict[Log, StoredLine]:
         rows = self._rows(
             "SELECT bucket, origin, line FROM gossipsync_logs WHERE owner = %s AND bucket <> %s",
             self._owner,
             MARK,
         )
         return {
-            (bucket.decode(), Origin(origin)): unpack_line(
-                unseal(line, self._place, bucket, origin)
-            )
+            (bucket.decode(), Origin(origin)): unseal_line(line, self._place, bucket, origin)
             for bucket, origin, line in rows
         }
 
@@ -202,10 +227,11 @@ class _Backend:
         )
         return {name.decode(): unseal(value, self._place, b"heads", name) for name, value in rows}
 
-    def write(self, batch: Batch) -> None:
+    def write(self, batch: Batch, before: bytes | None, after: bytes) -> None:
         connection = self._connected()
         with connection.transaction(), connection.cursor() as cursor:
-            self._check(connection, self._opened)
+            self._check(connection)
+            self._replace_state(cursor, before, after)
             for log, change in batch.logs.items():
                 self._write_log(cursor, log, change)
             gone = [
@@ -227,6 +253,22 @@ class _Backend:
                     kept,
                 )
 
+    def _replace_state(
+        self, cursor: psycopg.Cursor[tuple[object, ...]], before: bytes | None, after: bytes
+    ) -> None:
+        if before is None:
+            cursor.execute(
+                "INSERT INTO gossipsync_heads VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
+                (self._owner, MARK, after),
+            )
+        else:
+            cursor.execute(
+                "UPDATE gossipsync_heads SET value = %s WHERE owner = %s AND name = %s AND value = %s",
+                (after, self._owner, MARK, before or self._owner),
+            )
+        if cursor.rowcount != 1:
+            raise StoreBehindError(self._place)
+
     def _write_log(
         self, cursor: psycopg.Cursor[tuple[object, ...]], log: Log, change: LogChange
     ) -> None:
@@ -242,8 +284,11 @@ class _Backend:
         cursor.execute(
             "INSERT INTO gossipsync_logs (owner, bucket, origin, line) VALUES (%s, %s, %s, %s) "
             "ON CONFLICT (owner, bucket, origin) DO UPDATE SET line = EXCLUDED.line RETURNING id",
-            (self._owner, bucket, origin, seal(pack_line(change.line, change.top), bucket, origin)),
-        )
+            (
+                self._owner, bucket, origin,
+                seal_line(StoredLine(change.line, change.top, change.count), bucket, origin),
+            ),
+        )  # fmt: skip
         ((log_id,),) = cursor.fetchall()
         gone = list(change.gone - change.pieces.keys())
         if gone:

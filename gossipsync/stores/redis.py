@@ -11,8 +11,9 @@ The lock: `holder` names the holder's connection by Redis's run id and client id
 opens the store takes it over only if that connection is gone, which is soon after SIGKILL (opening waits for it); a host that vanishes without a word
 keeps it until the server's `tcp-keepalive`. Every commit watches `holder`, so that EXEC fails for whoever was taken over.
 
-`logs` and `heads` are made with a mark in each, so that they never are empty: where one of the three is not there any more, the
-server was flushed or the key deleted, and nothing is written into what is left. Watching them makes that part of the commit.
+`logs` has a mark, so that it never is empty, and `heads` has the state, which every commit compares and replaces. Where another
+state, or none, is there, the server was flushed, or came back with an older copy, and nothing is written onto that before the
+whole state of the peer is. Watching the three keys makes the comparison part of the commit.
 """
 
 from __future__ import annotations
@@ -26,26 +27,30 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from gossipsync.core.model.ids import NetworkId, PeerId
-from gossipsync.core.ports import StoredLog
-from gossipsync.errors import ConfigError, StoreError, StoreFullError, StoreLockedError
+from gossipsync.errors import (
+    ConfigError,
+    StoreBehindError,
+    StoreError,
+    StoreFullError,
+    StoreLockedError,
+)
 from gossipsync.stores._buffer import Batch, Log, LogChange
 from gossipsync.stores._remote import (
     MARK,
     TIMEOUT_S,
     RemoteStore,
+    StoredLine,
     corrupt,
     owner_of,
-    pack_line,
     pack_log,
     place_of,
     seal,
-    unpack_line,
+    seal_line,
     unpack_log,
     unseal,
-    vanished,
+    unseal_line,
 )
 
-_MARKED: Final = (b"logs", b"heads")
 _NEEDED: Final = 'set "appendonly yes" and "appendfsync always" (or run Redis 7.2 or newer) and "maxmemory-policy noeviction"'
 
 
@@ -64,6 +69,8 @@ class _Backend:
         self._prefix = b"gossipsync:{%s}:" % owner.hex().encode()
         self._connection_id = 0
         self._token = b""
+        """Of this store: the number of its opening, and its first connection."""
+        self._opening = 0
         self._holder = b""
         self._waits_for_aof = False
         # One, and nothing is tried again behind our back: the connection is the lock.
@@ -85,25 +92,24 @@ class _Backend:
         with self._watching() as pipe:
             self._connection_id = int(pipe.client_id())
             mine = b"%s:%d" % (run_id, self._connection_id)
-            self._token = self._token or mine
             theirs = cast("bytes | None", pipe.get(self._prefix + b"holder"))
-            if theirs is not None or self._holder:
-                self._check_whole(pipe, theirs)
             if theirs is not None and self._is_held(pipe, theirs, run_id):
                 raise self._locked()
+            if not self._token:
+                self._opening = _opening_of(theirs or b"") + 1
+                self._token = b"%d@%s" % (self._opening, mine)
             holder = mine + b":" + self._token
+            is_emptied = bool(self._holder) and not pipe.exists(self._prefix + b"logs")
             pipe.multi()
+            if is_emptied:
+                # While this store had no connection. Its state must not match what is left.
+                pipe.hdel(self._prefix + b"heads", MARK)
             pipe.set(self._prefix + b"holder", holder)
-            if theirs is None:
-                for name in _MARKED:
-                    pipe.hset(self._prefix + name, MARK, b"")
+            pipe.hset(self._prefix + b"logs", MARK, b"")
             self._execute(pipe)
             self._holder = holder
-
-    def _check_whole(self, pipe: redis.client.Pipeline, holder: bytes | None) -> None:
-        marked = [self._prefix + name for name in _MARKED]
-        if holder is None or pipe.exists(*marked) < len(marked):
-            raise vanished(self._place)
+        # A commit whose answer was lost may still have to be flushed, and so may this; one wait is for both.
+        self._flush()
 
     def _is_held(self, pipe: redis.client.Pipeline, theirs: bytes, run_id: bytes) -> bool:
         match theirs.split(b":", 2):
@@ -113,15 +119,16 @@ class _Backend:
                 raise corrupt(self._place, "its lock makes no sense")
         if token == self._token:
             return False
-        if self._holder:
-            return True  # whoever took over while we were away may have written
+        if self._token and _opening_of(theirs) >= self._opening:
+            return True  # another process took over while we were away, and may have written
+        # An earlier opening: of a former process, or of a copy that is older than this one.
         return their_run == run_id and bool(pipe.client_list(client_id=[their_connection.decode()]))
 
     @contextmanager
     def _watching(self) -> Iterator[redis.client.Pipeline]:
         """What is asked is answered at once, until `multi`; what is done then is done only if the lock stayed as it was."""
         with self._redis.pipeline() as pipe:
-            watched = [self._prefix + name for name in (b"holder", *_MARKED)]
+            watched = [self._prefix + name for name in (b"holder", b"logs", b"heads")]
             pipe.execute_command("WATCH", *watched)  # type: ignore[no-untyped-call]
             yield pipe
 
@@ -144,9 +151,19 @@ class _Backend:
     def disconnect(self) -> None:
         self._redis.connection_pool.disconnect()
 
-    def read_logs(self) -> dict[Log, tuple[StoredLog, int]]:
+    def read_state(self) -> bytes | None:
+        return cast("bytes | None", self._redis.hget(self._prefix + b"heads", MARK))
+
+    def count_pieces(self, log: Log, indexes: list[int]) -> int:
+        name = self._prefix + b"log:" + pack_log(log)
+        with self._redis.pipeline(transaction=False) as pipe:
+            for index in indexes:
+                pipe.hexists(name, b"%d" % index)
+            return sum(pipe.execute())
+
+    def read_logs(self) -> dict[Log, StoredLine]:
         return {
-            unpack_log(name): unpack_line(unseal(value, self._place, b"logs", name))
+            unpack_log(name): unseal_line(value, self._place, b"logs", name)
             for name, value in self._hash(b"logs").items()
             if name != MARK
         }
@@ -174,15 +191,18 @@ class _Backend:
     def _hash(self, name: bytes) -> dict[bytes, bytes]:
         return cast("dict[bytes, bytes]", self._redis.hgetall(self._prefix + name))
 
-    def write(self, batch: Batch) -> None:
+    def write(self, batch: Batch, before: bytes | None, after: bytes) -> None:
         with self._watching() as pipe:
             if int(pipe.client_id()) != self._connection_id:
                 raise redis.ConnectionError("the connection was lost")
             holder = cast("bytes | None", pipe.get(self._prefix + b"holder"))
-            self._check_whole(pipe, holder)
-            if holder != self._holder:
+            if _opening_of(holder or b"") >= self._opening and holder != self._holder:
                 raise self._locked()
+            state = cast("bytes | None", pipe.hget(self._prefix + b"heads", MARK))
+            if holder != self._holder or state != before or not pipe.exists(self._prefix + b"logs"):
+                raise StoreBehindError(self._place)
             pipe.multi()
+            pipe.hset(self._prefix + b"heads", MARK, after)
             for log, change in batch.logs.items():
                 self._write_log(pipe, log, change)
             for head, content in batch.heads.items():
@@ -192,6 +212,9 @@ class _Backend:
                 else:
                     pipe.hset(self._prefix + b"heads", key, seal(content, b"heads", key))
             self._execute(pipe)
+        self._flush()
+
+    def _flush(self) -> None:
         if self._waits_for_aof:
             flushed = self._redis.waitaof(1, 0, TIMEOUT_S * 900)
             if not flushed or int(flushed[0]) < 1:
@@ -215,7 +238,7 @@ class _Backend:
             }
             pipe.hset(self._prefix + pieces, mapping=sealed)  # type: ignore[arg-type]
         if change.line is not None:
-            value = seal(pack_line(change.line, change.top), b"logs", name)
+            value = seal_line(StoredLine(change.line, change.top, change.count), b"logs", name)
             pipe.hset(self._prefix + b"logs", name, value)
 
     def _execute(self, pipe: redis.client.Pipeline) -> None:
@@ -237,6 +260,13 @@ class _Backend:
             raise _mapped(place, error) from None
         except (ValueError, KeyError, IndexError) as error:
             raise corrupt(place, f"{type(error).__name__} while it was read") from error
+
+
+def _opening_of(holder: bytes) -> int:
+    """The number of the opening that set a holder; 0 where it has none, as in format 2."""
+    token = holder.split(b":", 2)[-1]
+    number, at, _ = token.partition(b"@")
+    return int(number) if at and number.isdigit() else 0
 
 
 def _mapped(place: str, error: redis.RedisError) -> StoreError:

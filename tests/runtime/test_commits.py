@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from gossipsync.errors import InternalError, StoreFullError
-from gossipsync.runtime.commits import Committer
+from gossipsync.runtime.commits import Committer, Failure
 from gossipsync.stores import MemoryStore
 
 
@@ -31,10 +31,10 @@ class Store(MemoryStore):
 
 async def test_each_ticket_is_answered_once(caplog: pytest.LogCaptureFixture) -> None:
     store = Store(None, StoreFullError("disk full"), RuntimeError("no"))
-    answers: list[tuple[int, str | None]] = []
+    answers: list[tuple[int, Failure | None]] = []
     moved = trio.Event()
 
-    def answer(ticket: int, failure: str | None) -> None:
+    def answer(ticket: int, failure: Failure | None) -> None:
         answers.append((ticket, failure))
         if ticket < 3:
             committer.ask(ticket + 1)
@@ -47,7 +47,7 @@ async def test_each_ticket_is_answered_once(caplog: pytest.LogCaptureFixture) ->
         committer.ask(1)
         await moved.wait()
         nursery.cancel_scope.cancel()
-    assert answers == [(1, None), (2, "disk full"), (3, "RuntimeError: no")]
+    assert answers == [(1, None), (2, Failure("disk full")), (3, Failure("RuntimeError: no"))]
     assert "the store raised what no store may raise" in caplog.text
     committer.close()
     assert store.closed.is_set()

@@ -45,7 +45,9 @@ class FakePeer:
         self.log.append(("committed", ticket))
         self.effects.append(Send(LinkId(1), b"after the commit"))
 
-    def handle_commit_failed(self, ticket: int, detail: str, now: Now) -> None:
+    def handle_commit_failed(
+        self, ticket: int, detail: str, now: Now, *, is_behind: bool = False
+    ) -> None:
         self.log.append(("commit failed", ticket, detail))
 
     def handle_dial_failed(self, address: str, reason: str, now: Now) -> None:

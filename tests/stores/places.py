@@ -101,6 +101,7 @@ class SimulatedPlace:
             self.store.drop_log(*log)
         self.store.commit()
         assert self.store.restore_copy()
+        self.store.crash()
         return self.store
 
     def fail_a_commit(self) -> None:

@@ -66,8 +66,8 @@ def test_a_commit_that_is_made_twice_is_made_once(remote, monkeypatch):
     store.commit()
     write = store._backend.write
 
-    def write_and_lose(batch):
-        write(batch)
+    def write_and_lose(batch, before, after):
+        write(batch, before, after)
         raise StoreError("the answer was lost")
 
     store.append("b", A, 1, b"one")

@@ -10,7 +10,15 @@ from unittest.mock import patch
 from gossipsync.core.model.ids import Epoch, NetworkId, Origin, PeerId, origin_of
 from gossipsync.core.ports import StoredLog
 from gossipsync.stores import SqliteStore, _chain
-from gossipsync.stores._remote import owner_of, pack_line, pack_log, seal
+from gossipsync.stores._remote import (
+    StoredLine,
+    _pack_state,
+    _State,
+    owner_of,
+    pack_log,
+    seal,
+    seal_line,
+)
 
 TABLES = ("binding", "heads", "logs", "pieces")
 
@@ -69,20 +77,23 @@ def _sealed(
 ) -> dict[str, object]:
     log = ("values", origin)
     name = pack_log(log)
-    line = pack_line(StoredLog(2, None), 2)
-    noted = pack_line(StoredLog(5, b"a note"), 0)
+    line = StoredLine(StoredLog(2, None), 2, 2)
+    noted = StoredLine(StoredLog(5, b"a note"), 0, 0)
     return {
         "owner": owner_of(network, peer).hex(),
         "log_name": name.hex(),
-        "redis_line": seal(line, b"logs", name).hex(),
-        "redis_line_with_note": seal(noted, b"logs", name).hex(),
+        "redis_line": seal_line(line, b"logs", name).hex(),
+        "redis_line_with_note": seal_line(noted, b"logs", name).hex(),
         "redis_pieces": [
             seal(piece, b"log:" + name, b"%d" % index).hex() for index, piece in pieces.items()
         ],
-        "postgres_line": seal(line, log[0].encode(), origin).hex(),
+        "postgres_line": seal_line(line, log[0].encode(), origin).hex(),
         "postgres_pieces": [
             seal(piece, log[0].encode(), origin, b"%d" % index).hex()
             for index, piece in pieces.items()
         ],
+        "state": _pack_state(
+            _State(_chain.Commit(bytes(range(_chain.RUN_BYTES)), 2), 2, 1, is_whole=True)
+        ).hex(),
         "head": seal(bytes(16), b"heads", b"touched").hex(),
     }

@@ -12,6 +12,7 @@ from attrs import define, field
 
 from gossipsync.core._peer.backlog import Backlog
 from gossipsync.core._peer.context import Context, Link
+from gossipsync.core._peer.rewriting import Rewriting
 from gossipsync.core.model.effects import Commit
 from gossipsync.core.model.events import StoreFailed, StoreRecovered
 from gossipsync.core.model.ids import LinkId, Origin, PeerId, origin_of, peer_of
@@ -33,6 +34,8 @@ class _UnderWay:
     own: list[tuple[Origin, bytes]]
     lines: dict[LineKey, int]
     pending_bytes: int
+    is_partial: bool
+    """Whether the store has only a part of our state after it: then it confirms nothing."""
 
 
 @define(eq=False)
@@ -44,6 +47,7 @@ class Commits:
     _keeper: Keeper
     _stored: dict[LineKey, int]
     """How far our own store has each line."""
+    rewriting: Rewriting
     backlog: Backlog = field(init=False)
     failure: str | None = None
     """Why the last commit was not carried out; None where it was."""
@@ -92,6 +96,7 @@ class Commits:
     def put_head(self, name: str, value: bytes | None) -> None:
         """Have a small named value stored with the next commit."""
         self._ctx.store.put_head(name, value)
+        self.rewriting.note_head(name, value)
         self._has_heads = True
 
     def tidy(self) -> bool:
@@ -136,12 +141,15 @@ class Commits:
             return None
         self._ticket += 1
         self._retry_s = None
+        self.rewriting.put_part()
         pending = (
             self.pending_bytes
             if self._sealer.is_empty()
             else sum(len(data) for _, data in self._own)
         )
-        self._under_way = _UnderWay(self._ticket, self._own, self._dirty, pending)
+        self._under_way = _UnderWay(
+            self._ticket, self._own, self._dirty, pending, self.rewriting.is_under_way
+        )
         self._own, self._dirty, self._has_heads, self._is_tidying = [], {}, False, False
         self._keeper.has_changes = False
         return Commit(self._ticket)
@@ -152,6 +160,9 @@ class Commits:
         if done is None or done.ticket != ticket:
             return
         self._under_way = None
+        if done.is_partial:
+            self._keep(done)
+            return
         if self.failure is not None:
             self.failure = None
             self._ctx.emit(StoreRecovered())
@@ -163,18 +174,36 @@ class Commits:
             self._push_to(self._ctx.links.values(), origin, data)
         self._tell_stored(done.lines)
 
-    def failed(self, ticket: int, detail: str) -> None:
-        """The store could not: keep everything and try again soon."""
+    def failed(self, ticket: int, detail: str, *, is_behind: bool = False) -> bool:
+        """The store could not: keep everything and try again soon. False where the answer is to no commit under way.
+
+        A store that is behind is written anew at once, whole: all that it confirmed before may be missing there.
+        """
         done = self._under_way
         if done is None or done.ticket != ticket:
-            return
+            return False
         self._under_way, self._retry_s = None, self._ctx.now.mono_s + _RETRY_S
-        self._own = done.own + self._own
-        self._dirty = {**done.lines, **self._dirty}
-        self._has_heads = True
+        self._keep(done)
+        if is_behind:
+            self._ctx.counters["store-rewrites"] += 1
+            self.rewrite()
+            if self.failure is None:
+                self._retry_s = None  # the first time at once
         if self.failure is None:
             self._ctx.emit(StoreFailed(detail))
         self.failure = detail
+        return True
+
+    def _keep(self, done: _UnderWay) -> None:
+        """What a commit was to confirm waits for the next."""
+        self._own = done.own + self._own
+        self._dirty = {**done.lines, **self._dirty}
+        self._has_heads = True
+
+    def rewrite(self) -> None:
+        """Put the whole state into the store again, beginning with the next commit."""
+        self.rewriting.begin()
+        self._has_heads = True
 
     def withhold(self, origins: set[Origin]) -> None:
         """Send nothing more of epochs of ours that were taken back."""
@@ -204,6 +233,7 @@ class Commits:
             and not self._own
             and not self._dirty
             and not self._keeper.has_changes
+            and not self.rewriting.is_under_way
         )
 
     # -- acknowledgements ------------------------------------------------------------------------------------

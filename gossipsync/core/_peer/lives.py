@@ -90,9 +90,15 @@ class Lives:
                 ctx.emit(Restored(epoch))
             self._lost_s = ctx.now.mono_s
 
+    def lost(self) -> None:
+        """The store says by itself that it is older than what this peer has committed, or that parts are missing."""
+        if not self.is_restored:
+            self._ctx.emit(Restored(epoch_of(self._ctx.origin)))
+        self._lost_s = self._ctx.now.mono_s
+
     @property
     def is_restored(self) -> bool:
-        """Has our store forgotten what we once told others?"""
+        """Whether our store has forgotten what it once had: it said so itself, or others gave it back."""
         return self._lost_s is not None and self._ctx.now.mono_s - self._lost_s <= RESTORED_SHOWN_S
 
     # -- beside us -------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from gossipsync.core._peer.context import Context
 from gossipsync.core._peer.forks import PROOF_HEAD
 from gossipsync.core._peer.parts import Parts
+from gossipsync.core._peer.rewriting import PARTIAL
 from gossipsync.core._peer.setback import WITHDRAWN_HEAD
 from gossipsync.core._peer.upkeep import TOUCHED_HEAD
 from gossipsync.core.model.bundle import parse_header
@@ -28,6 +29,9 @@ class Loading:
         """Load heads, then logs. Raises StoreCorruptError."""
         ctx = self._ctx
         heads = ctx.store.load_heads()
+        is_doubted = ctx.store.doubt is not None
+        for name, value in heads.items():
+            self._parts.commits.rewriting.note_head(name, value)
         for name, value in sorted(heads.items()):
             if name.startswith(PROOF_HEAD):
                 continue
@@ -54,11 +58,12 @@ class Loading:
             self._parts.commits.loaded(key)
         self._parts.standing.was_loaded = bool(logs)
         self._parts.forks.loaded()
-        self._parts.cursors.load(heads)
+        self._parts.cursors.load({} if is_doubted else heads)
         touched = heads.get(TOUCHED_HEAD)
         if touched is not None:
-            # It is written by peers that are ready, and only by these.
-            self._parts.standing.is_established = True
+            # It is written by peers that are ready, and only by these. A store that lacks something makes a joiner of its peer,
+            # which is not ready before it has fetched that.
+            self._parts.standing.is_established = not is_doubted
             self._parts.disputes.lost_touch(
                 (ctx.now.wall_ms - int.from_bytes(touched[:8], "big")) / 1000
             )
@@ -67,6 +72,10 @@ class Loading:
         ctx.withdrawn.update(
             Epoch(int.from_bytes(packed[at : at + 8], "big")) for at in range(0, len(packed), 8)
         )
+        if is_doubted:
+            self._parts.commits.put_head(TOUCHED_HEAD, None)
+            self._parts.lives.lost()
+            self._parts.commits.rewrite()
         ctx.changed_buckets.clear()
 
     def _load_piece(
@@ -97,13 +106,16 @@ class Loading:
         ctx.name_line(key)
         if log.fork is not None:
             return
-        if stored.note is not None:
+        if stored.note == PARTIAL:
+            pass  # a rewrite did not end: only the bundles that are there without a gap count
+        elif stored.note is not None:
             self._parts.keeper.load_covered(log, stored.last, stored.note)
         elif log.index < stored.last:
             piece = log.pieces.get(stored.last)
-            if piece is None:
+            if piece is None and ctx.store.doubt is None:
                 raise StoreCorruptError(unsound(ctx.store.place, _name(key, stored.last), "lost"))
-            ctx.logs.raise_to(parse_header(piece[HEADER]))
+            if piece is not None:
+                ctx.logs.raise_to(parse_header(piece[HEADER]))
         ctx.logs.settle(log)
 
 
@@ -114,8 +126,8 @@ def _name(key: LineKey, index: int) -> str:
 def unsound(place: str, what: str, why: str) -> str:
     """What to say of a bundle in our own store that the gate refuses, or that is not there."""
     return (
-        f"{place}: {what} is not valid ({why}). It was left as it is: move it aside and start "
-        "again; the mesh gives back all that any peer still holds"
+        f"{place}: {what} is not valid ({why}). Nothing was changed. Keep a copy of it first: it may hold writes that no other peer "
+        "has. Then restore a backup, or move it aside and start again; the mesh gives back all that any peer still holds"
     )
 
 

@@ -27,6 +27,7 @@ from gossipsync.core._peer.pauses import Pauses
 from gossipsync.core._peer.probing import Probing
 from gossipsync.core._peer.reconciling import Reconciler
 from gossipsync.core._peer.report import Report
+from gossipsync.core._peer.rewriting import Rewriting
 from gossipsync.core._peer.rounds import Rounds
 from gossipsync.core._peer.runs import Need
 from gossipsync.core._peer.setback import Setback
@@ -106,7 +107,7 @@ class Parts:
             config.horizon_ms,
             stored,
         )
-        self.commits = Commits(ctx, self.sealer, self.keeper, stored)
+        self.commits = Commits(ctx, self.sealer, self.keeper, stored, Rewriting(ctx))
         self.cursors = Cursors(ctx, self.commits)
         self.forks = Forks(
             ctx, self.admission, self.keeper, self.commits, self._closing, self._froze

@@ -164,10 +164,13 @@ class Peer(Queries):
         self._parts.showing.release()
         self._ctx.has_moved = True
 
-    def handle_commit_failed(self, ticket: int, detail: str, now: Now) -> None:
-        """The store could not carry out a Commit, and keeps what was buffered."""
+    def handle_commit_failed(
+        self, ticket: int, detail: str, now: Now, *, is_behind: bool = False
+    ) -> None:
+        """The store could not carry out a Commit, and keeps what was buffered. `is_behind`: StoreBehindError said so."""
         self._ctx.now = now
-        self._commits.failed(ticket, detail)
+        if self._commits.failed(ticket, detail, is_behind=is_behind) and is_behind:
+            self._parts.lives.lost()
         self._ctx.has_moved = True
 
     def handle_deadline(self, now: Now) -> None:

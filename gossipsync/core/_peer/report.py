@@ -341,6 +341,7 @@ class Report:
             },
             "start_waits_expired": ctx.counters["start-waits-expired"],
             "restored_bundles": ctx.counters["restored-bundles"],
+            "store_rewrites": ctx.counters["store-rewrites"],
             "restamped_entries": ctx.counters["restamped"],
             "taken_back_entries": ctx.counters["taken-back"],
             "traffic": dict(sorted(ctx.traffic.items())),

@@ -79,10 +79,10 @@ class Cloned:
 
 @frozen
 class Restored:
-    """This peer's store is an older copy: others gave back what this peer had written since."""
+    """This peer's store is an older copy or has holes: it said so itself, or others gave back what this peer had written since."""
 
     epoch: Epoch
-    """A run of which it has forgotten something."""
+    """A run of which it has forgotten something; the present one where the store said so itself."""
 
 
 @frozen

@@ -31,6 +31,10 @@ class Disk:
         self.heads = heads if heads is not None else {}
         self.logs = logs if logs is not None else {}
         self.is_failing = False
+        self.is_behind = False
+        """Whether an older copy was put back under the running peer; a rewrite makes up for it."""
+        self.doubt: str | None = None
+        self._again: tuple[set[Log], set[str]] | None = None
         self.seen: dict[tuple[str, Origin, int], bytes] = {}
         """Every bundle that was ever appended, whatever became of it."""
         self._lines = {log: line.last for log, line in self.logs.items()}
@@ -69,7 +73,7 @@ class Disk:
         if last < self._lines.get(log, 0):
             raise DiskError(f"the line of a log in {bucket} goes back to {last}")
         self._lines[log] = last
-        self._buffer.append(lambda: self.logs.update({log: StoredLog(last, note)}))
+        self._buffer.append(lambda: self._put_line(log, last, note))
 
     def drop_log(self, bucket: str, origin: Origin) -> None:
         log = (bucket, origin)
@@ -78,6 +82,20 @@ class Disk:
 
     def put_head(self, name: str, value: bytes | None) -> None:
         self._buffer.append(lambda: self._put_head(name, value))
+
+    def roll_back(self, copy: Disk) -> None:
+        """An older copy of this disk takes its place."""
+        self.rows, self.heads, self.logs = list(copy.rows), dict(copy.heads), dict(copy.logs)
+        self._present = {row[:3] for row in self.rows}
+        self.is_behind = True
+
+    def begin_rewrite(self) -> None:
+        self.is_behind = False
+        self._again = (set(), set())
+        self._buffer.append(lambda: setattr(self, "doubt", "a rewrite did not end"))
+
+    def end_rewrite(self) -> None:
+        self._buffer.append(self._remove_others)
 
     @property
     def is_committing(self) -> bool:
@@ -105,18 +123,30 @@ class Disk:
     def after_crash(self) -> Disk:
         """What another process finds."""
         found = Disk(list(self.rows), dict(self.heads), dict(self.logs))
-        found.seen = self.seen
+        found.seen, found.doubt = self.seen, self.doubt
         return found
 
     # ---------------------------------------------------------------- what a commit does
 
+    def _remove_others(self) -> None:
+        assert self._again is not None
+        logs, heads = self._again
+        for log in set(self.logs) - logs:
+            self._drop_log(log)
+        self.heads = {name: value for name, value in self.heads.items() if name in heads}
+        self._again, self.doubt = None, None
+
     def _append(self, log: Log, index: int, bundle: bytes) -> None:
         note = self.logs[log].note if log in self.logs else None
+        if self._again is not None:
+            self._again[0].add(log)
         self._put_piece(log, index, bundle)
         self.logs[log] = StoredLog(index, note)
 
     def _put_piece(self, log: Log, index: int, piece: bytes | None) -> None:
         name = (*log, index)
+        if self._again is not None:
+            self._again[0].add(log)
         if name in self._present:
             self._present.discard(name)
             self.rows[:] = [row for row in self.rows if row[:3] != name]
@@ -130,7 +160,14 @@ class Disk:
         self.rows[:] = [row for row in self.rows if row[:2] != log]
         self._present = {row[:3] for row in self.rows}
 
+    def _put_line(self, log: Log, last: int, note: bytes | None) -> None:
+        self.logs[log] = StoredLog(last, note)
+        if self._again is not None:
+            self._again[0].add(log)
+
     def _put_head(self, name: str, value: bytes | None) -> None:
+        if self._again is not None:
+            self._again[1].add(name)
         if value is None:
             self.heads.pop(name, None)
         else:

@@ -213,7 +213,10 @@ class Stage:
         self.settle()
 
     def _finish(self, ticket: int) -> None:
-        if self.disk.is_failing:
+        if self.disk.is_behind:
+            self.disk.give_back()
+            self.peer.handle_commit_failed(ticket, "it is older", self.now, is_behind=True)
+        elif self.disk.is_failing:
             self.disk.give_back()
             self.peer.handle_commit_failed(ticket, "no space left", self.now)
         else:

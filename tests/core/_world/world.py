@@ -295,7 +295,10 @@ class World:
         if node.is_paused:
             self.at(1.0, lambda: self._commit(node, life, ticket))
             return
-        if node.disk.is_failing:
+        if node.disk.is_behind:
+            node.disk.give_back()
+            node.peer.handle_commit_failed(ticket, "it is older", node.now, is_behind=True)
+        elif node.disk.is_failing:
             node.disk.give_back()
             node.peer.handle_commit_failed(ticket, "no space left", node.now)
         else:
