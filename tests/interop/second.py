@@ -27,6 +27,7 @@ from tests.interop.trust import Identity, is_signed
 
 LineKey = tuple[str, bytes]
 NO_SUM = bytes(8)
+READY = 3
 
 
 @dataclass
@@ -66,6 +67,8 @@ class Second:
         """Every message that came, in order."""
         self.stored: dict[LineKey, int] = {}
         self.equal = 0
+        self.stage: int | None = None
+        """The other's, by its last Readiness."""
         self.answers: dict[int, list[list[object]]] = {}
         """Answers to a run of ours, by its number."""
         self._numbers = 0
@@ -166,6 +169,7 @@ class Second:
             ]
         )
         message = b"gossipsync presence v1" + len(body).to_bytes(8, "big") + body
+        link.send(17, READY)
         link.send(9, [cbor([body, self.who.key.sign(message)])])
         held = [
             (bucket, origin, log.index)
@@ -338,6 +342,11 @@ class Second:
             peer = self.who.network.read_member(der)
             assert peer is not None
             self.certificates[peer] = der
+
+    def on_17(self, stage: int) -> None:
+        assert self.heard[0][0] == 17, "the first message after the hello"
+        assert self.stage is None or stage > self.stage, "told again only when it rises"
+        self.stage = stage
 
     def on_18(self, number: int) -> None:
         self._reply(19, number)

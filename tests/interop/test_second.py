@@ -22,6 +22,7 @@ from gossipsync.runtime.trust import keygen
 from tests.interop.data import DELETE, SET, TOUCH, cbor, read_piece
 from tests.interop.link import Link, RefusedError, dial
 from tests.interop.reconciling import Reconciling
+from tests.interop.second import READY
 from tests.interop.trust import Identity, Network
 
 VALUE, MAP, COUNTER, SET_KIND = range(4)
@@ -190,7 +191,7 @@ def test_it_takes_over_the_products_state(
     # It compares, and asks for no bundle: all that it takes comes by the reconciliation.
     second.want = theirs.update  # type: ignore[method-assign, assignment]
     second.pump(lambda: len(theirs) >= 1)
-    second.pump(lambda: mesh.status().state == "ready")
+    second.pump(lambda: second.stage == READY)
     taken = second.take_over(theirs, by_dump=by_dump)
     assert taken["heads"] == len(theirs) >= 1
     assert bool(taken["dump"]) is by_dump
@@ -217,7 +218,7 @@ def test_sums_of_the_state_agree(mesh: gossipsync.Mesh, second: Reconciling) -> 
     link = join(second, mesh)
     second.pump(lambda: second.value("roles", "r", "e") is not None)
     second.equal = 0
-    second.pump(lambda: second.equal > 0 and mesh.status().state == "ready")
+    second.pump(lambda: second.equal > 0 and second.stage == READY)
     step_ms = 60_000
     cut_ms = -(-(int(time.time() * 1000) + step_ms) // step_ms) * step_ms
     sums: list[list[object]] = []
@@ -249,7 +250,7 @@ def test_it_looks_at_what_the_product_has(mesh: gossipsync.Mesh, second: Reconci
         flags[f"k{number}"] = {"n": number, "text": "x" * 50}
     flags.put("last", 1, ack="self", timeout=10)
     join(second, mesh)
-    second.pump(lambda: mesh.status().state == "ready")
+    second.pump(lambda: second.stage == READY)
     (keys,) = second.look("flags", 3)
     assert keys[1:4] == [0, True, b""]
     assert {key for key, _ in keys[5]} == {*flags}  # type: ignore[attr-defined]
@@ -314,7 +315,7 @@ def test_it_listens_as_well(second: Reconciling) -> None:
             assert link.greet("second") == 2
             second.attach(link)
             second.pump(lambda: mesh.bucket("flags").get("k") == "served")
-            second.pump(lambda: mesh.status().state == "ready")
+            second.pump(lambda: second.stage == READY)
 
 
 def test_a_later_protocol_is_refused_in_words_at_both_ends(
