@@ -18,6 +18,7 @@ from gossipsync.core.model import strict
 from gossipsync.core.model.address import check_address
 from gossipsync.core.model.bundle import parse_header
 from gossipsync.core.model.effects import Dial, Effect, HangUp, Send
+from gossipsync.core.model.entry import Op, encode_entry
 from gossipsync.core.model.ids import Epoch, LinkId, Origin, PeerId, new_epoch, origin_of
 from gossipsync.core.model.stage import Stage
 from gossipsync.core.replication.forks import make_fork_proof
@@ -166,8 +167,17 @@ class Intruder:
     def bundles(self) -> tuple[bytes, ...]:
         """A new one of the intruder's, and one that an honest peer holds."""
         key = f"intruder {self.rng.randrange(5)}"
-        mine = self.author.put(key, self.rng.randrange(100), self.rng.choice(("b", "m")))
-        return (mine, *self.pieces(1))
+        total = strict.encode((self.rng.randrange(100), None))
+        entries = {
+            "b": entry(key, self.rng.randrange(100), at=self.author.tick()),
+            "m": encode_entry(key, "f", Op.SET, self.author.tick(), self.wall_ms + 60_000, b"\x01"),
+            "s": entry(key, None, at=self.author.tick(), field="element"),
+            "n": encode_entry(
+                "counter", self.author.origin, Op.SET, self.author.tick(), None, total
+            ),
+        }
+        bucket = self.rng.choice(tuple(entries))
+        return (self.author.bundle([entries[bucket]], bucket), *self.pieces(1))
 
     def pieces(self, count: int = 3) -> tuple[bytes, ...]:
         held = [

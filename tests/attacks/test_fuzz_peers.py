@@ -18,6 +18,7 @@ from contextlib import suppress
 
 import pytest
 
+from gossipsync.core import Deletes, Kind
 from gossipsync.core.model import strict
 from gossipsync.core.model.events import LinkClosed, Refused
 from gossipsync.core.model.ids import PeerId
@@ -50,6 +51,15 @@ class Mesh:
         self.honest = list(world.nodes)
         self.rogue = rogue
         self.written: dict[str, int] = {}
+        world.run(3.0)
+        first = self.honest[0]
+        first.up.open_bucket("n", first.now, kind=Kind.COUNTER)
+        first.write("n", lambda draft: draft.add("counter", 1))
+        first.up.open_bucket("m", first.now, kind=Kind.MAP, deletes=Deletes.FINAL, ttl_ms=3_600_000)
+        first.write("m", lambda draft: draft.put("map", {"a": 1, "b": b"x" * 40}))
+        first.write("m", lambda draft: draft.delete("map 2"))
+        first.up.open_bucket("s", first.now, kind=Kind.SET, history_ms=60_000)
+        first.write("s", lambda draft: draft.add_element("set", "element"))
 
     def write(self, number: int) -> None:
         """A write of an honest peer; the intruder never signs one of such a key."""
@@ -147,8 +157,24 @@ class Mesh:
         ]
         shown += [bucket.name for bucket in status.buckets]
         assert all(text is None or text.isprintable() for text in shown), shown
+        self.check_reads(node)
         json.dumps(node.up.gossip_info(node.now), allow_nan=False)
         json.dumps([str(status), list(map(str, members))], allow_nan=False)
+
+    def check_reads(self, node: Node) -> None:
+        """Whatever was signed, a read gives a value or says that its origin wrote none."""
+        now = node.now
+        node.up.token(now)
+        for name, replica in node.up.replicas.items():
+            for key in replica.keys(now.wall_ms):
+                looks = (
+                    lambda replica=replica, key=key: replica.read(key, now.wall_ms),
+                    lambda replica=replica, key=key: replica.provenance(key, now.wall_ms),
+                    node.up.history(name, key, now),
+                )
+                for look in looks:
+                    with suppress(RemoteError):
+                        look()
 
     def check_blame(self, node: Node) -> None:
         honest = {identity(other.name).peer for other in self.honest}
@@ -166,7 +192,6 @@ class Siege(Mesh):
         super().__init__(
             GuardedWorld(2, seed=seed, gossip_interval_s=0.5), seed, identity(NAME).peer
         )
-        self.world.run(3.0)
         self.intruder = Intruder(self.world, self.rng)
         self.mutator = Mutator(self.rng, self.intruder.me)
         self.sent: Counter[type[Message]] = Counter()
@@ -259,18 +284,30 @@ class Turncoat(GuardedWorld):
                 self._dial(self.rogue, self.rogue.life, node.address)
 
 
+def betray_once(rogue: Node, number: int) -> None:
+    """A write of the rogue's own, of whatever kind."""
+    match number % 5:
+        case 0 if "n" in rogue.up.replicas:
+            rogue.write("n", lambda draft: draft.add("counter", number))
+        case 1 if "m" in rogue.up.replicas:
+            rogue.write("m", lambda draft: draft.put(f"rogue {number % 7}", {"f": number}))
+        case 2 if "s" in rogue.up.replicas:
+            rogue.write("s", lambda draft: draft.add_element("rogue", f"element {number}"))
+        case _:
+            rogue.put(f"rogue {number % 7}", number)
+
+
 @pytest.mark.parametrize("seed", _seeds())
 def test_a_member_that_mutates_what_its_own_peer_says(seed: int) -> None:
     world = Turncoat(seed)
     mesh = Mesh(world, seed, identity("p2").peer)
-    world.run(3.0)
     for number in range(40):
         mesh.write(number)
     rogue = world.betray()
     for number in range(40, 100):
         world.dial_all()
         world.run(mesh.rng.choice((0.01, 0.1, 0.5, 3.0)))
-        rogue.put(f"rogue {number % 7}", number, mesh.rng.choice(("b", "m")))
+        betray_once(rogue, number)
         if number % 3 == 0:
             mesh.write(number)
         if number == 60:
