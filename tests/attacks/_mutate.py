@@ -122,10 +122,10 @@ class Mutator:
     def tree(self, tree: object) -> object:
         """The tree with one node changed."""
         rng = self._rng
-        if isinstance(tree, tuple) and tree and rng.random() < 0.85:
+        if isinstance(tree, tuple) and tree and rng.random() < 0.93:
             at = rng.randrange(len(tree))
             return (*tree[:at], self.tree(tree[at]), *tree[at + 1 :])
-        if isinstance(tree, bytes) and rng.random() < 0.8:
+        if isinstance(tree, bytes) and rng.random() < 0.95:
             inner = decoded(tree)
             if inner is not None:
                 return self._within(inner)
@@ -133,7 +133,7 @@ class Mutator:
 
     def _within(self, inner: tuple[object, ...]) -> bytes:
         changed = self.tree(inner)
-        if self._rng.random() < 0.9:
+        if self._rng.random() < 0.95:
             changed = self._signed(changed)
         return encoded(changed)
 

@@ -111,6 +111,17 @@ def expected_pairs(facts: Iterable[Fact], kind: Kind, wall_ms: int) -> dict[str,
     return found
 
 
+def _total(data: bytes, base: bytes | None) -> int:
+    """0 for what no application writes."""
+    try:
+        match strict.decode(data, 2):
+            case (total, name) if type(total) is int and name == base and abs(total) <= 1 << 63:
+                return total if total < 1 << 63 else 0
+    except strict.MalformedError:
+        pass
+    return 0
+
+
 def _shown(winners: list[Fact], tombstone: Fact | None, kind: Kind) -> tuple[object] | None:
     values = {fact.field: fact.value for fact in winners if fact.op == 0 and fact.value}
     if kind is Kind.VALUE:
@@ -118,8 +129,8 @@ def _shown(winners: list[Fact], tombstone: Fact | None, kind: Kind) -> tuple[obj
     if kind is Kind.COUNTER:
         totals = [value for field, value in values.items() if type(field) is bytes]
         base = None if tombstone is None else tombstone.leaf[:16]
-        named = [strict.decode(total) for total in totals if total is not None]
-        return (sum(total for total, name in named if name == base),) if totals else None  # type: ignore[misc]
+        total = sum(_total(total, base) for total in totals if total is not None)
+        return (max(-(1 << 63), min(total, (1 << 63) - 1)),) if totals else None
     texts = {field: value for field, value in values.items() if type(field) is str}
     if kind is Kind.SET:
         return (frozenset(texts),) if texts else None
