@@ -292,6 +292,8 @@ class RemoteStore(BufferedStore):
         """Take the lock, and see which commit is the last there. Sets aside nothing: a store that is behind is written again."""
         self._backend.connect()
         found = self._backend.read_state()
+        # Before anything else is read: in a newer format all of it may have another form.
+        state = _unpack_state(found, self.place)
         limbo, self._limbo = self._limbo, None
         if limbo is not None and found == limbo.after:
             # Its answer was lost. With removals: what went is not in `limbo.batch`, and is seen by reading again.
@@ -306,7 +308,6 @@ class RemoteStore(BufferedStore):
         self._buffer.is_behind = self._is_opened
         self._state = found
         self._logs, self._heads = self._backend.read_logs(), set(self._backend.read_heads())
-        state = _unpack_state(found, self.place)
         if state is not None:
             self._commit_number = max(self._commit_number, state.commit.number)
 

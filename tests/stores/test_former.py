@@ -15,6 +15,7 @@ from gossipsync.core.ports import Store
 from gossipsync.errors import RemoteError, StoreError
 from gossipsync.stores import MemoryStore, SqliteStore, _rows, open_store
 from gossipsync.stores._journal_file import FORMAT, READ
+from gossipsync.stores._remote import owner_of, seal
 from tests.stores import servers
 from tests.stores._former import FIXTURES, FOLDER, Former, committed, put, running, shown, until
 
@@ -196,6 +197,32 @@ async def test_rows_of_format_2_on_a_server_show_all_their_data(kind: str, forme
         assert shown(again)["flags"] == {**former.shown["flags"], "after": "it"}
     finally:
         store.close()
+
+
+@pytest.mark.parametrize("kind", ["redis", "postgres"])
+def test_a_newer_store_on_a_server_is_refused_in_words(kind: str, former: Former) -> None:
+    """A later build has written its state, and a line in a form that this build cannot read."""
+    url = replayed(kind, former)
+    server = servers.running(kind)
+    mine = former.credentials("a")
+    owner = owner_of(mine.network_id, mine.identity.peer_id)
+    state = seal(bytes([FORMAT + 1]) + b"of a later build", b"state")
+    if kind == "redis":
+        prefix = b"gossipsync:{%s}:" % owner.hex().encode()
+        server.command("HSET", prefix + b"heads", b"\xff", state)
+        (name, *_) = server.command("HKEYS", prefix + b"logs")
+        server.command("HSET", prefix + b"logs", name, b"a line of a later build")
+    else:
+        server.command(
+            f"UPDATE gossipsync_heads SET value = '\\x{state.hex()}' WHERE name = '\\xff'"
+        )
+        server.command("UPDATE gossipsync_logs SET line = 'a line of a later build' WHERE id > 1")
+    with pytest.raises(StoreError) as caught:
+        open_store(url, None, network=mine.network_id, peer=mine.identity.peer_id)
+    words = str(caught.value)
+    assert f"written by a newer gossipsync (store format {FORMAT + 1})" in words
+    assert f"this build reads 2 and {FORMAT}: upgrade" in words
+    assert not {"remove", "delete", "aside", "away"} & set(words.replace(",", " ").split())
 
 
 # ---------------------------------------------------------------- archives
