@@ -274,7 +274,7 @@ class Simulation:
     @property
     def is_settled(self) -> bool:
         """Whether everything planned has happened, all peers have the same, and all are ready."""
-        return self.is_equal and self.are_ready
+        return self.observer.are_equal and self.are_ready and self.is_equal
 
     @property
     def are_ready(self) -> bool:
