@@ -22,6 +22,7 @@ from gossipsync.core.wire.messages import (
 from gossipsync.sim.forgery import Forger, Machine
 from gossipsync.sim.lies import babble, boast, drone, hush
 from gossipsync.sim.randomness import Randomness
+from gossipsync.sim.sources import SOURCE_HABITS, FalseSource
 
 _KEPT_FRAMES: Final = 32
 _WRONG_TYPES: Final = ((), (99,), (-1, 2), ("1", 2), (1,), {1: 2}, None)
@@ -54,6 +55,8 @@ class Rogue:
     - babble: messages that nobody waits for, and such as nobody knows
     - silent: everything is trimmed, and no question of a joining peer is answered
     - endless: everything is trimmed, and every answer to a joining peer promises more
+
+    The habits of false sources (see `sources`) strike every frame: a source that delivers half of the time is a slow one.
     """
 
     def __init__(self, habit: str, randomness: Randomness) -> None:
@@ -61,12 +64,18 @@ class Rogue:
         self._randomness = randomness
         self._kept: deque[bytes] = deque(maxlen=_KEPT_FRAMES)
         self._forger: Forger | None = None
+        self._source = FalseSource(habit, randomness) if habit in SOURCE_HABITS else None
 
     def alter(self, data: bytes, machine: Machine, target: int) -> list[bytes]:
         """What goes out to a host in place of one frame."""
         randomness = self._randomness
         if self.habit in SOURCES:
             return self._kept_out(data)
+        if self._source is not None:
+            return [
+                _framed(message)
+                for message in self._source.alter(decode_message(data[LENGTH_BYTES:]))
+            ]
         if not randomness.chance(0.5):
             return [data]
         match self.habit:

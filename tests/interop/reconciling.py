@@ -108,7 +108,7 @@ class Reconciling(Second):
         after: list[object] | None = None
         count, is_cut = 0, True
         while is_cut:
-            *_, (_, is_cut, pieces) = self.ask(34, after)  # type: ignore[misc]
+            *_, (_, is_cut, pieces) = self.ask(34, after, None)  # type: ignore[misc]
             for data in pieces:
                 piece = self.keep(data)
                 place = [piece.header.bucket, piece.header.origin, piece.header.index]
@@ -203,13 +203,16 @@ class Reconciling(Second):
             }
         self._parts(run, sorted(pieces))
 
-    def on_34(self, run: int, after: list[object] | None, *_: object) -> None:
+    def on_34(
+        self, run: int, after: list[object] | None, until: list[object] | None, *_: object
+    ) -> None:
         places = sorted(
             [bucket, origin, index]
             for (bucket, origin), log in self.logs.items()
             for index in log.pieces
         )
         found = [place for place in places if after is None or place > after]
+        found = [place for place in found if until is None or place <= until]
         pieces = [self.logs[place[0], place[1]].pieces[place[2]].data for place in found]  # type: ignore[index]
         self._parts(run, pieces)
 

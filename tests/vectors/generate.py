@@ -263,6 +263,7 @@ MESSAGES: dict[str, messages.Message] = {
     "fetch": reconciling.Fetch(4, (("values", b"\x01\x0f", b"cellcellhashhash"),)),
     "dump": reconciling.Dump(4, None),
     "dump, the next page": reconciling.Dump(4, ("values", ORIGIN, 2)),
+    "dump, up to a place": reconciling.Dump(4, None, ("values", ORIGIN, 2)),
     "parts": reconciling.Parts(4, True, (make_bundle("sets").encode(), encode_piece(excerpt_of("values")))),
     "covered": reconciling.Covered(4, (("values", ORIGIN, 2),)),
     "doubt": reconciling.Doubt(

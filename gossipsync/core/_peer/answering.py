@@ -6,6 +6,7 @@ A peer that has not joined yet gives nothing away, and what is ours leaves only 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import takewhile
 from typing import Final
 
 from attrs import define
@@ -152,9 +153,12 @@ class Answers:
         self._send_parts(link, message.run, pieces)
 
     def on_dump(self, link: Link, message: Dump) -> None:
-        """All that is kept, from a place on."""
+        """All pieces between two places."""
         if self._may_ask(link, _COST_SHARE):
             found = self.pieces_after(message.after) if self._standing.is_established else ()
+            until = message.until
+            if until is not None:
+                found = takewhile(lambda piece: piece[0] <= until, found)
             self._send_parts(link, message.run, ((place[1], data) for place, data in found))
 
     def on_doubt(self, link: Link, message: Doubt) -> None:

@@ -28,6 +28,7 @@ from gossipsync.core.replication.lines import LineKey
 from gossipsync.core.replication.logs import LogBook
 from gossipsync.core.replication.pieces import SENDER, cells_in_piece
 from gossipsync.core.replication.replica import Replica
+from gossipsync.core.replication.sources import Sources
 from gossipsync.core.replication.tokens import NAME_BITS, LineName, line_name, shortened
 from gossipsync.core.wire.framing import FrameReader, frame
 from gossipsync.core.wire.liveness import Parting, Statements
@@ -208,6 +209,10 @@ class Context:
     """Epochs of ours of which something was taken back: it comes, if at all, as what another run wrote."""
     _mesh_ms: float | None = None
     """The members' wall clocks, at the median, from our monotonic one, when last linked."""
+    holders: Sources = field(init=False)
+    """Members as sources of bundles."""
+    sources: Sources = field(init=False)
+    """Members as sources of states."""
     replicas: dict[str, Replica] = field(factory=dict)
     links: dict[LinkId, Link] = field(factory=dict)
     by_peer: dict[PeerId, Link] = field(factory=dict)
@@ -228,6 +233,10 @@ class Context:
     """Logs and their names by the short names that every token has for them."""
     unsure: dict[PeerId, None] = field(factory=dict)
     """Members that have become suspect by silence alone, to be probed."""
+
+    def __attrs_post_init__(self) -> None:
+        self.holders = Sources(self.config.limits.sources)
+        self.sources = Sources(self.config.limits.sources)
 
     @property
     def mesh_size(self) -> int:

@@ -16,7 +16,7 @@ from gossipsync.core._peer.context import Context, Exchange, Link
 from gossipsync.core._peer.forks import Forks
 from gossipsync.core._peer.ingest import Ingest
 from gossipsync.core.model.bundle import FROZEN
-from gossipsync.core.model.ids import Origin, peer_of
+from gossipsync.core.model.ids import LinkId, Origin, peer_of
 from gossipsync.core.model.reasons import Reason
 from gossipsync.core.replication.deltas import Span, build_delta
 from gossipsync.core.replication.lines import DEPTH, Line, LineKey, Range, whole_sum
@@ -30,7 +30,9 @@ _LATEST: Final = 8
 _OFFSET_ERROR_MS: Final = 1000
 """A digest tells the other's clock but for its time on the way; an answer is better, unless clocks have moved since."""
 _TRIMMED_S: Final = 5.0
-"""How long lines whose bundles are not whole any more are left to a reconciliation before they are asked for again."""
+"""How long a member that does not have a line whole any more is not asked for it again: others are, and a reconciliation is under way."""
+_SLOW_S: Final = 2.0
+"""Time after which an answer that is small, and not all that was asked for, counts as none."""
 _ANSWER_ROOM: Final = 4
 """Deltas that fit a link's queue when it is too full for pushes: whoever was not pushed something asks for it just then."""
 
@@ -302,12 +304,30 @@ class Exchanges:
     def pump(self) -> None:
         """Ask for what is missing."""
         ctx = self._ctx
-        for link_id, number, spans in ctx.fetcher.plan(ctx.now.mono_s):
+        for link_id, number, spans in ctx.fetcher.plan(ctx.now.mono_s, self._rests):
             link = ctx.links.get(link_id)
             if link is not None:
                 link.pruned.difference_update(span.origin for span in spans)
                 budget = ctx.fetcher.budget(link_id)
                 ctx.send(link, Want(number, budget.size_bytes, tuple(spans)))
+
+    def expire(self) -> None:
+        """Note the links that owe bundles for long, and hang up on those that are silent."""
+        ctx = self._ctx
+        for link_id in ctx.fetcher.expire(ctx.now.mono_s, ctx.heard_s, self._late):
+            if (link := ctx.links.get(link_id)) is not None:
+                ctx.hang_up(link, "unresponsive")
+
+    def _rests(self, link_id: LinkId) -> bool:
+        ctx = self._ctx
+        return ctx.holders.rests_until_s(ctx.links[link_id].peer) > ctx.now.mono_s
+
+    def _late(self, link_id: LinkId, asked_s: float) -> None:
+        """A member delivered none of the bundles that it was asked for."""
+        ctx = self._ctx
+        link = ctx.links.get(link_id)
+        if link is not None and ctx.holders.failed(link.peer, asked_s, ctx.now.mono_s):
+            ctx.counters["fetch-failed"] += 1
 
     def on_want(self, link: Link, message: Want) -> None:
         """Answer with what fits the smaller of both budgets."""
@@ -353,19 +373,36 @@ class Exchanges:
         """What we asked for, or the beginning of it."""
         ctx = self._ctx
         size_bytes = sum(map(len, message.bundles))
+        asked_s = ctx.fetcher.asked_s(message.request)
         spans = ctx.fetcher.answered(link.id, message.request, size_bytes, ctx.now.mono_s)
-        if spans is None:
+        if spans is None or asked_s is None:
             ctx.refuse(link, Reason.UNSOLICITED, "a delta that was not asked for")
             return
         self._accept(link, message.bundles, is_fresh=False)
         if message.is_trimmed:
             for span in spans:
-                ctx.fetcher.postpone(span.key, ctx.now.mono_s + _TRIMMED_S)
+                if ctx.logs.index(span.key) < span.last:
+                    ctx.fetcher.trimmed(link.id, span.key, ctx.now.mono_s + _TRIMMED_S)
             self._trimmed(link)
         elif not message.bundles:
             for span in spans:
                 ctx.fetcher.give_up(link.id, span.key)
                 link.goals.pop(span.key, None)
+        self._rate(link, spans, asked_s, size_bytes, message)
+
+    def _rate(
+        self, link: Link, spans: list[Span], asked_s: float, size_bytes: int, message: Delta
+    ) -> None:
+        """Whether an answer was worth its time: a member that delivers drops, slowly, holds up what others would deliver at once."""
+        ctx = self._ctx
+        is_slow = ctx.now.mono_s - asked_s > _SLOW_S
+        is_short = size_bytes < ctx.config.limits.delta_least_bytes and len(message.bundles) < sum(
+            span.last - span.first + 1 for span in spans
+        )
+        if is_short and (is_slow or not (message.bundles or message.is_trimmed)):
+            self._late(link.id, asked_s)
+        elif any(ctx.logs.index(span.key) >= span.first for span in spans):
+            ctx.holders.delivered(link.peer)
 
     def on_push(self, link: Link, message: Push) -> None:
         """Fresh bundles."""

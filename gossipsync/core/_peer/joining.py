@@ -60,8 +60,14 @@ class Joining:
         disputes = self._disputes
         if not disputes.joined_with or self._reconciler.is_running:
             return
-        for peer, link in self._ctx.by_peer.items():
-            is_ready = link.stage is Stage.READY and link.target is not None
-            if is_ready and peer not in disputes.joined_with:
-                self._reconciler.need(link)
-                return
+        seconds = [
+            link
+            for peer, link in self._ctx.by_peer.items()
+            if link.stage is Stage.READY
+            and link.target is not None
+            and peer not in disputes.joined_with
+        ]
+        rests_until_s = self._ctx.sources.rests_until_s
+        second = min(seconds, key=lambda link: rests_until_s(link.peer), default=None)
+        if second is not None:
+            self._reconciler.need(second)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from gossipsync.core._peer.answering import Answers
 from gossipsync.core._peer.carrying import Carrying
 from gossipsync.core._peer.commits import Commits
+from gossipsync.core._peer.comparison import Comparison
 from gossipsync.core._peer.concern import Concern
 from gossipsync.core._peer.context import Context, Link
 from gossipsync.core._peer.cursors import Cursors
@@ -18,6 +19,7 @@ from gossipsync.core._peer.forks import Forks
 from gossipsync.core._peer.handover import HandOver
 from gossipsync.core._peer.hearsay import Hearsay
 from gossipsync.core._peer.ingest import Ingest
+from gossipsync.core._peer.intake import Intake
 from gossipsync.core._peer.introductions import Introductions
 from gossipsync.core._peer.joining import Joining
 from gossipsync.core._peer.links import Links
@@ -33,6 +35,7 @@ from gossipsync.core._peer.runs import Need
 from gossipsync.core._peer.setback import Setback
 from gossipsync.core._peer.showing import Showing
 from gossipsync.core._peer.standing import Standing
+from gossipsync.core._peer.turns import Turns
 from gossipsync.core._peer.upkeep import Upkeep
 from gossipsync.core._peer.verdicts import Verdicts
 from gossipsync.core._peer.writing import Writing
@@ -141,6 +144,7 @@ class Parts:
         self.reconciler = Reconciler(
             ctx,
             self.standing,
+            Intake(ctx, self.admission, self.ingest, self.forks, self.disputes),
             self.admission,
             self.ingest,
             self.forks,
@@ -148,7 +152,9 @@ class Parts:
             self.commits,
             self.disputes,
             Doubts(ctx, self.disputes),
+            Comparison(ctx),
             self.exchanges.start,
+            Turns(ctx, self.standing),
         )
         self.upkeep = Upkeep(
             ctx, self.standing, self.keeper, self.commits, self.disputes, self.reconciler

@@ -182,9 +182,7 @@ class Peer(Queries):
             due_ms = replica.next_sweep_ms()
             if due_ms is not None and due_ms <= now.wall_ms and replica.sweep(now.wall_ms):
                 ctx.moved(name)
-        for link_id in ctx.fetcher.expire(now.mono_s, ctx.heard_s):
-            if (link := ctx.links.get(link_id)) is not None:
-                ctx.hang_up(link, "unresponsive")
+        self._exchanges.expire()
         self._commits.backlog.forgive()
         self._reconciler.expire()
         self._looks.expire()

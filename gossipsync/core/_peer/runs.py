@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from enum import IntEnum
 from typing import Final
 
 from attrs import define, field
 
-from gossipsync.core.model.ids import LinkId
+from gossipsync.core.model.ids import LinkId, PeerId
 from gossipsync.core.replication.admission import AdmittedPiece
 from gossipsync.core.replication.celltree import Found
 from gossipsync.core.replication.lines import LineKey
@@ -31,17 +32,25 @@ class Need(IntEnum):
     """Your logs do not give what we lack."""
 
 
+Rank = Callable[[LinkId, Need], float | None]
+"""How long a member is to wait behind others; None where it is not asked now."""
+
+
+def _unranked(_link: LinkId, _need: Need) -> float | None:
+    return 0.0
+
+
 @define(eq=False)
 class Needs:
-    """Whom to ask, in turn, and why.
+    """The members to ask, in turn, and why.
 
-    What is about forked logs alone takes a turn of its own, after those of others: whoever signs many histories must not hold up what
-    honest peers wrote. It does not wait for ever either.
+    Members that rest come after all others. Forked logs take a turn of their own, after those of others, so that a member that signs
+    many histories does not hold up what honest peers wrote. They do not wait for ever either.
     """
 
     _turns: dict[tuple[LinkId, bool], Need] = field(factory=dict)
     _others: int = 0
-    """Turns of others since what is about forks has waited."""
+    """Turns of others since a turn about forks has waited."""
 
     def add(self, link: LinkId, need: Need) -> None:
         """Ask this member, too."""
@@ -63,15 +72,20 @@ class Needs:
         if need >= Need.REPAIR:
             self._turns.pop((link, True), None)
 
-    def next(self) -> tuple[LinkId, Need] | None:
-        """Whose turn it is; None where there is nobody."""
-        if not self._turns:
+    def next(self, rank: Rank = _unranked) -> tuple[LinkId, Need] | None:
+        """The member whose turn it is; None where none may be asked now."""
+        ranks = {turn: rank(turn[0], need) for turn, need in self._turns.items()}
+        ready = {turn: wait_s for turn, wait_s in ranks.items() if wait_s is not None}
+        if not ready:
             return None
         is_due = self._others >= _OTHERS_FIRST
-        turn = min(self._turns, key=lambda turn: turn[1] is not is_due)
+        turn = min(ready, key=lambda turn: (ready[turn], turn[1] is not is_due))
         is_waiting = any(is_fork for _, is_fork in self._turns)
         self._others = self._others + 1 if is_waiting and not turn[1] else 0
         return turn[0], self._turns.pop(turn)
+
+    def __iter__(self) -> Iterator[tuple[LinkId, Need]]:
+        return ((link, need) for (link, _), need in self._turns.items())
 
 
 @define(eq=False)
@@ -80,6 +94,7 @@ class Run:
 
     number: int
     link: LinkId
+    peer: PeerId
     need: Need
     is_joining: bool
     is_back: bool
@@ -87,7 +102,10 @@ class Run:
     lines: list[LineKey] = field(factory=list)
     their_wall_ms: int = 0
     """The other's clock when it last told what it has."""
+    began_s: float = 0.0
     asked_s: float = 0.0
+    asked_bytes: int = 0
+    """Bytes that had come over the link when the last question was asked."""
     useful_s: float = 0.0
     """When it last brought anything."""
     has_brought: bool = False
@@ -104,9 +122,8 @@ class Run:
     theirs: dict[LineKey, int] = field(factory=dict)
     """How far the other said that its lines go, where that is further than ours."""
     wants_dump: bool | None = None
-    is_stuck: bool = False
-    """Did a dump go back to where it had been?"""
-    dumped: tuple[str, bytes, int] | None = None
+    unmet: int = 0
+    """Questions for cells in a row to which no cell came that was asked for."""
     was_surveyed: bool = False
     is_first: bool = False
     """Is the first survey under way, which is about buckets that we do not know, too?"""

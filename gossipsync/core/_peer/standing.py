@@ -122,7 +122,11 @@ class Standing:
         if self.state is State.ALONE:
             return self.was_ready or not self._ctx.config.seeds
         links = self._ctx.by_peer.values()
-        return self.state is State.READY and all(link.is_synced for link in links)
+        # Nothing waits for a member that delivers nothing.
+        is_failing = self._ctx.sources.is_failing
+        return self.state is State.READY and all(
+            link.is_synced or is_failing(link.peer) for link in links
+        )
 
     def next_deadline(self) -> float | None:
         """When `update` may find another state although nothing has come."""

@@ -75,6 +75,8 @@ class Limits:
     run_cells: int = 131_072
     """Cells that one reconciliation names, and ranges that it holds, beside what one message more brings: some 30 MB. Where there is
     more, it takes what was named, and another goes on from there."""
+    sources: int = 1024
+    """Members remembered because they did not deliver the data that they were asked for, 200 bytes each."""
     looks: int = 16
     """Looks at other members under way at once: each may hold `look_bytes`."""
     look_bytes: int = 64 << 20

@@ -3,12 +3,15 @@
 Pull is driven by the receiver: nothing is sent that was not asked for but fresh pushes. A line that others have more of is
 *behind*; its missing bundles are asked for in spans, a span from one member, at most two requests to a member at a time.
 Bundles that arrive before their predecessors wait, unverified and bounded, until these have come.
-Invariant: what waits here has moved no line.
+A member that does not keep bundles whole any more is not asked for that line for a few seconds, others are at once; a member that
+rests (see `sources`) is asked only for lines that no other member has.
+Invariant: bundles that wait here have moved no line.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from itertools import islice
 
 from attrs import define, field
 
@@ -54,6 +57,8 @@ class Fetcher:
         self._behind: dict[LineKey, _Behind] = {}
         self._postponed: dict[LineKey, float] = {}
         """Lines that are not asked for before a moment: their next bundle is ahead of the skew bound."""
+        self._trimmed: dict[tuple[LinkId, LineKey], float] = {}
+        """Lines that a member does not have whole, and the moment from which it is asked again; the earliest first."""
         self._claims: dict[LinkId, int] = {}
         self._requests: dict[int, _Request] = {}
         self._next_request = 1
@@ -156,6 +161,14 @@ class Fetcher:
         if key in self._behind:
             self._postponed[key] = until_s
 
+    def trimmed(self, link: LinkId, key: LineKey, until_s: float) -> None:
+        """Ask this member for nothing of a line before a moment: it does not keep these bundles whole any more."""
+        behind = self._behind.get(key)
+        if behind is not None and link in behind.have:
+            self._trimmed.pop((link, key), None)
+            self._trimmed[link, key] = until_s
+            self._is_planned = False
+
     def resume(self) -> None:
         """Ask for postponed lines again: our clock was set, and they may be early no longer."""
         self._postponed.clear()
@@ -171,6 +184,7 @@ class Fetcher:
     def _unclaim(self, link: LinkId, key: LineKey) -> None:
         behind = self._behind[key]
         del behind.have[link]
+        self._trimmed.pop((link, key), None)
         self._claims[link] -= 1
         if not behind.have:
             del self._behind[key]
@@ -238,10 +252,21 @@ class Fetcher:
         )
         return request.spans
 
-    def expire(self, now_s: float, heard_s: Callable[[LinkId], float]) -> list[LinkId]:
-        """Find requests that were not answered in time; the links to give up, for they say nothing, or take too long.
+    def asked_s(self, number: int) -> float | None:
+        """When a request was made; None for one that is not under way."""
+        request = self._requests.get(number)
+        return None if request is None else request.asked_s
+
+    def expire(
+        self,
+        now_s: float,
+        heard_s: Callable[[LinkId], float],
+        late: Callable[[LinkId, float], None] = lambda _link, _asked_s: None,
+    ) -> list[LinkId]:
+        """Find requests that were not answered in time; the links to give up, which are silent or take too long.
 
         `heard_s` tells when anything last came over a link: a slow one is at work on its answer, and others may be asked.
+        `late` is told of each link with a late request, and when that was made.
         """
         dead = []
         for request in self._requests.values():
@@ -249,6 +274,7 @@ class Fetcher:
                 continue
             self._is_planned = False
             self.answers_late += not request.is_late
+            late(request.link, request.asked_s)
             self.budget(request.link).cut(request.asked_s, now_s)
             span_s = self._limits.wanted_span_s
             is_alive = heard_s(request.link) > request.deadline_s - span_s
@@ -262,14 +288,20 @@ class Fetcher:
 
     def next_deadline(self) -> float | None:
         """When a request will be late, or a postponed line may be asked for again."""
-        if not self._requests and not self._postponed:
+        if not self._requests and not self._postponed and not self._trimmed:
             return None
         moments = [request.deadline_s for request in self._requests.values()]
         moments += self._postponed.values()
+        moments += islice(self._trimmed.values(), 1)
         return min(moments, default=None)
 
-    def plan(self, now_s: float) -> list[tuple[LinkId, int, list[Span]]]:
-        """What to ask of whom now: (link, request number, spans)."""
+    def plan(
+        self, now_s: float, rests: Callable[[LinkId], bool] = lambda _link: False
+    ) -> list[tuple[LinkId, int, list[Span]]]:
+        """The questions to ask now: (link, request number, spans). `rests` tells which links are asked last."""
+        while self._trimmed and next(iter(self._trimmed.values())) <= now_s:
+            del self._trimmed[next(iter(self._trimmed))]
+            self._is_planned = False
         if self._is_planned and not self._postponed:
             return []
         self._is_planned = True
@@ -288,13 +320,15 @@ class Fetcher:
         for key in [key for key, until_s in self._postponed.items() if until_s <= now_s]:
             del self._postponed[key]
         free = {link for link in self._claims if busy.get(link, 0) < REQUESTS_PER_LINK}
+        resting = {link for link in self._claims if rests(link)}
         for key, behind in self._behind.items():
             free = {link for link in free if len(asked.get(link, ())) < self._limits.wanted_lines}
             if not free:
                 break  # else every message of a long catch-up would go through all lines that are behind
             if key in self._postponed:
                 continue
-            for link, span in self._spans_for(key, behind, taken.get(key, []), busy, asked):
+            links = self._sources_of(key, behind, resting)
+            for link, span in self._spans_for(key, links, taken.get(key, []), busy, asked):
                 asked.setdefault(link, []).append(span)
         plan = []
         for link, spans in asked.items():
@@ -305,10 +339,24 @@ class Fetcher:
             plan.append((link, number, spans))
         return plan
 
+    def _sources_of(
+        self, key: LineKey, behind: _Behind, resting: Collection[LinkId]
+    ) -> dict[LinkId, int]:
+        """The members to ask for a line, and how far each has it."""
+        links = behind.have
+        if self._trimmed:
+            links = {
+                link: index for link, index in links.items() if (link, key) not in self._trimmed
+            }
+        if not resting:
+            return links
+        awake = {link: index for link, index in links.items() if link not in resting}
+        return awake or links
+
     def _spans_for(
         self,
         key: LineKey,
-        behind: _Behind,
+        links: dict[LinkId, int],
         taken: list[Span],
         busy: dict[LinkId, int],
         asked: dict[LinkId, list[Span]],
@@ -319,14 +367,14 @@ class Fetcher:
         limit = position + self._limits.span_bundles * _WINDOW_SPANS
         # Those with the least to do first, so that several members share a long log.
         for link in sorted(
-            behind.have, key=lambda link: (len(asked.get(link, ())), busy.get(link, 0), link)
+            links, key=lambda link: (len(asked.get(link, ())), busy.get(link, 0), link)
         ):
             if (
                 busy.get(link, 0) >= REQUESTS_PER_LINK
                 or len(asked.get(link, ())) >= self._limits.wanted_lines
             ):
                 continue
-            first, last = self._next_gap(key, position, min(behind.have[link], limit), taken)
+            first, last = self._next_gap(key, position, min(links[link], limit), taken)
             if first > last:
                 continue
             span = Span(key[0], key[1], first, last)

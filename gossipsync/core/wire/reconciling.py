@@ -92,10 +92,11 @@ class Fetch:
 
 @frozen
 class Dump:
-    """Asks for all that is kept, in the order of buckets, origins and indexes, behind a place."""
+    """Asks for all pieces in the order of bucket, origin and index, behind one place and up to another (None: the end)."""
 
     run: int
     after: WirePlace | None
+    until: WirePlace | None = None
 
 
 @frozen
@@ -158,8 +159,8 @@ def reconciling_parts(message: Reconciling) -> tuple[object, ...]:
             return (32, run, wall_ms, is_ready, grouped(sums), grouped(names))
         case Fetch(run, names):
             return (33, run, grouped(names))
-        case Dump(run, after):
-            return (34, run, after)
+        case Dump(run, after, until):
+            return (34, run, after, until)
         case Parts(run, is_cut, pieces):
             return (35, run, is_cut, pieces)
         case Covered(run, covered):
@@ -191,10 +192,8 @@ def parse_reconciling(parts: tuple[object, ...]) -> Reconciling:
             )
         case (33, int(run), tuple(groups)):
             return Fetch(count(run), _packed(groups, SUM_BYTES))
-        case (34, int(run), None):
-            return Dump(count(run), None)
-        case (34, int(run), (str(bucket), bytes(origin), int(index))):
-            return Dump(count(run), (bucket_name(bucket), origin_bytes(origin), place(index)))
+        case (34, int(run), after, until):
+            return Dump(count(run), _place(after), _place(until))
         case (35, int(run), bool(is_cut), tuple(pieces)):
             return Parts(count(run), is_cut, byte_strings(pieces))
         case (36, int(run), tuple(groups)):
@@ -237,6 +236,16 @@ def doubt_rows(packed: bytes) -> list[tuple[bytes, int, bytes]]:
 def hashes_in(packed: bytes) -> list[bytes]:
     """The hashes, or sums, that stand one after another."""
     return [packed[at : at + SUM_BYTES] for at in range(0, len(packed), SUM_BYTES)]
+
+
+def _place(value: object) -> WirePlace | None:
+    match value:
+        case None:
+            return None
+        case (str(bucket), bytes(origin), int(index)):
+            return (bucket_name(bucket), origin_bytes(origin), place(index))
+        case _:
+            raise strict.MalformedError("not a place between pieces")
 
 
 def _heads(groups: tuple[object, ...]) -> tuple[WireHead, ...]:
