@@ -20,10 +20,19 @@ from typing import Final, NamedTuple, Protocol, TypeVar
 from urllib.parse import urlsplit
 from zlib import crc32
 
+from attrs import evolve
+
 from gossipsync.core.model.ids import NetworkId, Origin, PeerId
 from gossipsync.core.ports import StoredLog
 from gossipsync.errors import StoreBehindError, StoreCorruptError, StoreError, StoreLockedError
-from gossipsync.stores._buffer import Batch, BufferedStore, Log, LogState, WriteBuffer
+from gossipsync.stores._buffer import (
+    Batch,
+    BufferedStore,
+    Log,
+    LogChange,
+    LogState,
+    WriteBuffer,
+)
 from gossipsync.stores._chain import Commit, new_run
 from gossipsync.stores._faults import UNFINISHED, behind
 from gossipsync.stores._formats import newer
@@ -262,6 +271,12 @@ class RemoteStore(BufferedStore):
         self._done(plan)
 
     def _plan(self, batch: Batch) -> _Plan:
+        if self._state == _OF_FORMAT_2:
+            # All lines at once, so that a build of format 2 can open none of it any more and writes nothing in between.
+            lines = {
+                log: LogChange(line=line, top=top) for log, (line, top, _) in self._logs.items()
+            }
+            batch = evolve(batch, logs=lines | batch.logs)
         logs = set(self._logs)
         for log, change in batch.logs.items():
             known = self._logs.get(log)
@@ -395,6 +410,8 @@ def _sum(value: bytes, name: tuple[bytes, ...]) -> int:
     return crc32(value, checksum)
 
 
+_OF_FORMAT_2: Final = b""
+"""What `Backend.read_state` gives for a store of format 2, and for an empty one."""
 _LINE: Final = Struct(">QQB")
 _COUNT: Final = Struct(">Q")
 _HAS_NOTE: Final = 1

@@ -6,16 +6,17 @@ import json
 import sqlite3
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gossipsync.cli._archive import read_archive
 from gossipsync.core.model.former import current_piece
 from gossipsync.core.ports import Store
-from gossipsync.errors import RemoteError, StoreError
+from gossipsync.errors import RemoteError, StoreCorruptError, StoreError
 from gossipsync.stores import MemoryStore, SqliteStore, _rows, open_store
 from gossipsync.stores._journal_file import FORMAT, READ
-from gossipsync.stores._remote import owner_of, seal
+from gossipsync.stores._remote import MARK, owner_of, seal, unseal
 from tests.stores import servers
 from tests.stores._former import FIXTURES, FOLDER, Former, committed, put, running, shown, until
 
@@ -197,6 +198,38 @@ async def test_rows_of_format_2_on_a_server_show_all_their_data(kind: str, forme
         assert shown(again)["flags"] == {**former.shown["flags"], "after": "it"}
     finally:
         store.close()
+
+
+@pytest.mark.parametrize("kind", ["redis", "postgres"])
+def test_a_build_of_format_2_opens_no_line_of_an_upgraded_server(kind: str, former: Former) -> None:
+    """The first commit, of a head alone, seals every line anew: the former build refuses the store and writes nothing."""
+    url = replayed(kind, former)
+    mine = former.credentials("a")
+    whose = {"network": mine.network_id, "peer": mine.identity.peer_id}
+    store = open_store(url, None, **whose)
+    before = store.load_logs()
+    assert len(before) == 15
+    store.put_head("another", b"head")
+    store.commit()
+    backend = store._backend  # type: ignore[attr-defined]
+    place = store.place
+    sealed = _sealed_lines(kind, backend)
+    store.close()
+    assert len(sealed) == 15
+    for name, line in sealed:
+        with pytest.raises(StoreCorruptError):
+            unseal(line, place, *name)  # as a build of format 2 does
+    again = open_store(url, None, **whose)
+    assert again.load_logs() == before
+    again.close()
+
+
+def _sealed_lines(kind: str, backend: Any) -> list[tuple[tuple[bytes, ...], bytes]]:
+    if kind == "redis":
+        rows = backend._hash(b"logs").items()
+        return [((b"logs", name), line) for name, line in rows if name != MARK]
+    rows = backend._rows("SELECT bucket, origin, line FROM gossipsync_logs")
+    return [((bucket, origin), line) for bucket, origin, line in rows if bucket != MARK]
 
 
 @pytest.mark.parametrize("kind", ["redis", "postgres"])
