@@ -53,9 +53,9 @@ from gossipsync.runtime.version import VERSION
 
 __all__ = ["Engine"]
 
-_HAND_OVER_S: Final = 1.6
+_HAND_OVER_S: Final = 1.5
 """How long a closing peer tries to get its last writes to another member, in seconds."""
-_FLUSH_S: Final = 1.9
+_FLUSH_S: Final = 1.8
 """How long closing may take in all, in seconds: of the two that are promised the rest is for ending threads."""
 _AFTER_BUG_S: Final = 1.0
 
