@@ -18,6 +18,7 @@ from gossipsync.core._peer.commits import Commits
 from gossipsync.core._peer.context import Context
 from gossipsync.core._peer.exchange import Exchanges
 from gossipsync.core._peer.rounds import Rounds
+from gossipsync.core.membership.members import Member
 from gossipsync.core.model.bundle import parse_header
 from gossipsync.core.model.ids import PeerId
 from gossipsync.core.replication.pieces import HEADER
@@ -47,6 +48,8 @@ class HandOver:
     """Whether an address that failed is dialled again; a peer that keeps its writes dials each once."""
     _tried: set[str] = field(factory=set)
     _next_s: float = 0.0
+    _present: frozenset[PeerId] | None = None
+    """Members that were present when this peer said goodbye: closing the links to them does not make them lost."""
 
     def begin(self, *, is_durable: bool) -> None:
         """Seal all writes, and reach for members that can take them."""
@@ -56,8 +59,11 @@ class HandOver:
         self._attempt()
 
     def end(self) -> None:
-        """Attempt nothing more."""
+        """Attempt nothing more. A confirmation that arrives while the links close still counts."""
         self._is_begun = False
+        self._present = frozenset(
+            member.peer for member in self._ctx.members if self._is_present(member)
+        )
 
     def next_deadline(self) -> float | None:
         """When to attempt again, in monotonic seconds; None if no attempt is due."""
@@ -162,15 +168,17 @@ class HandOver:
 
         A member that was lost without a goodbye may have lost all that it held.
         """
-        states = {}
-        for peer in self._commits.confirming():
-            member = self._ctx.members.find(peer)
-            if member is not None:
-                states[peer] = "alive" if peer in self._ctx.by_peer else member.state
-        present = {peer for peer, state in states.items() if state == "alive"}
+        found = map(self._ctx.members.find, self._commits.confirming())
+        members = [member for member in found if member is not None]
+        present = {member.peer for member in members if self._is_present(member)}
         if present or any(True for _ in self._members()):
             return present
-        return {peer for peer, state in states.items() if state not in _REACHABLE}
+        return {member.peer for member in members if member.state not in _REACHABLE}
+
+    def _is_present(self, member: Member) -> bool:
+        if self._present is not None:
+            return member.peer in self._present
+        return member.peer in self._ctx.by_peer or member.state == "alive"
 
     def _count(self, unheld: dict[str, int], *, is_durable: bool) -> int:
         count = counted = 0
