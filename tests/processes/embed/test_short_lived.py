@@ -219,3 +219,17 @@ def test_alone_nothing_is_said_and_nothing_is_waited_for() -> None:
     program = "mesh = gossipsync.open()\nmesh.bucket('s')['k'] = 1\nassert mesh.close() == 0"
     done = run(program, "", "")
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_first_use_of_a_forked_child_waits_anew(key: str, keeper: gossipsync.Mesh) -> None:
+    keeper.bucket("v", kind="value")["old"] = 1
+    program = """
+mesh = gossipsync.open(**settings, start_wait=600)
+assert mesh.bucket("v").get("old") == 1       # the parent is ready
+pid = os.fork()
+if pid == 0:
+    os._exit(mesh.bucket("v").get("old"))     # a peer of its own, which has nothing yet
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+    done = run(program, key, keeper.address)
+    assert (done.returncode, done.stderr) == (1, "")
