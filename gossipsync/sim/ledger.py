@@ -22,7 +22,7 @@ class Entry:
     bucket: str
     key: str
     op: str
-    """"put", "delete", "add" or "touch"."""
+    """"put", "delete", "add" or "touch"; in a set "insert" or "remove"."""
     value: object
     written: Written
     expires_ms: int | None = None

@@ -16,7 +16,7 @@ from gossipsync.sim.latency import SPREADS
 
 MAX_PEERS: Final = 50_000
 ORDERINGS: Final = ("mixed", "depth", "breadth", "precise")
-WORKLOADS: Final = ("burst", "poisson", "sessions", "hot", "counters")
+WORKLOADS: Final = ("burst", "poisson", "sessions", "hot", "counters", "sets")
 MEMBERSHIPS: Final = ("off", "on")
 STARTS: Final = ("warm", "cold")
 MAX_JOINERS: Final = 1_000

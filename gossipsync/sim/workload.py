@@ -23,6 +23,8 @@ from gossipsync.sim.world import World
 
 _HOT_KEYS: Final = 4
 _SPREAD_KEYS: Final = 500
+_ELEMENTS: Final = 6
+"""Elements of each set."""
 _SESSION_TTL_MS: Final = 30_000
 _TOKEN_SHARE: Final = 0.25
 """Share of writes that come after a token of an earlier one, whether their writer has seen that or not."""
@@ -50,6 +52,7 @@ _BUCKETS: Final = {
     "poisson": _Bucket("data"),
     "hot": _Bucket("data"),
     "counters": _Bucket("counts", Kind.COUNTER),
+    "sets": _Bucket("sets", Kind.SET),
     "sessions": _Bucket("sessions", Kind.VALUE, Deletes.FINAL, _SESSION_TTL_MS),
 }
 
@@ -159,6 +162,11 @@ class Workload:
         randomness, workload = self._randomness, self._options.workload
         if workload == "sessions":
             return self._session(number)
+        if workload == "sets":
+            op = "remove" if randomness.chance(0.4) else "insert"
+            return _Intent(
+                f"set-{randomness.below(2)}", op, f"element-{randomness.below(_ELEMENTS)}"
+            )
         if workload == "counters":
             return _Intent(f"count-{randomness.below(_HOT_KEYS)}", "add", 1 + randomness.below(9))
         value = _value(randomness, self._options.value_bytes, number)
@@ -193,6 +201,10 @@ def _apply(draft: Draft, intent: _Intent) -> None:
         case "add":
             assert isinstance(intent.value, int), "counters add whole numbers"
             draft.add(intent.key, intent.value)
+        case "insert":
+            draft.add_element(intent.key, str(intent.value))
+        case "remove":
+            draft.discard_element(intent.key, str(intent.value))
         case _:
             raise AssertionError(f"no application does {intent.op!r}")
 

@@ -54,3 +54,14 @@ def test_mixed_world(seed: int) -> None:
     result = run(options)
     assert not result.violations, (options.command(), result.violations[0])
     assert result.converged, options.command()
+
+
+@pytest.mark.parametrize("seed", range(560001, 560007))
+def test_sets_in_mixed_worlds(seed: int) -> None:
+    """Every second world outlives a short horizon: removals are forgotten, and must not be undone by it."""
+    options = mixed(seed).replaced(workload="sets", clones=0.0)
+    if seed % 2:
+        options = options.replaced(horizon=5.0, until=90.0)
+    result = run(options)
+    assert not result.violations, (options.command(), result.violations[0])
+    assert result.converged, options.command()

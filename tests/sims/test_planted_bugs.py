@@ -13,6 +13,7 @@ from gossipsync.core._peer.forks import Forks
 from gossipsync.core._peer.lives import Lives
 from gossipsync.core._peer.reconciling import Reconciler
 from gossipsync.core._peer.standing import Standing
+from gossipsync.core.model.entry import Op
 from gossipsync.core.model.events import StateChanged
 from gossipsync.core.model.hlc import HybridClock
 from gossipsync.core.model.reasons import SENDERS_FAULT, Reason
@@ -52,6 +53,17 @@ def entries_get_lost(patch: pytest.MonkeyPatch) -> None:
 
     def apply(self: Replica, entries: Any, origin: Any, index: int) -> Any:
         return sound(self, [] if index == 3 else entries, origin, index)
+
+    patch.setattr(Replica, "apply", apply)
+
+
+def removals_are_lost(patch: pytest.MonkeyPatch) -> None:
+    """The removal of an element leaves it where it is."""
+    sound = Replica.apply
+
+    def apply(self: Replica, entries: Any, origin: Any, index: int) -> Any:
+        kept = [entry for entry in entries if entry.op != Op.DELETE]
+        return sound(self, kept, origin, index)
 
     patch.setattr(Replica, "apply", apply)
 
@@ -258,6 +270,7 @@ PLANTED: list[tuple[type[checkers.Checker], Plant, dict[str, Any]]] = [
     (checkers.Acks, store_keeps_nothing, WRITES),
     (checkers.Vectors, lines_slip_back, WRITES),
     (checkers.Prefix, entries_get_lost, WRITES),
+    (checkers.Elements, removals_are_lost, {**WRITES, "workload": "sets"}),
     (checkers.Values, nothing_expires, {**SESSIONS, "updates": 120, "rate": 3.0}),
     (checkers.Finals, final_is_not_final, {**SESSIONS, "skew": 2000.0, "push": False}),
     (checkers.Counters, sums_count_twice, {**WRITES, "workload": "counters"}),

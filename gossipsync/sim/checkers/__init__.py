@@ -20,6 +20,7 @@ from gossipsync.sim.checkers.clocks import Clocks
 from gossipsync.sim.checkers.convergence import Convergence
 from gossipsync.sim.checkers.counters import Counters
 from gossipsync.sim.checkers.durability import Durability
+from gossipsync.sim.checkers.elements import Elements
 from gossipsync.sim.checkers.finals import Finals
 from gossipsync.sim.checkers.forks import Forks
 from gossipsync.sim.checkers.liveness import Liveness
@@ -48,6 +49,7 @@ __all__ = [
     "Convergence",
     "Counters",
     "Durability",
+    "Elements",
     "Finals",
     "Forks",
     "Liveness",
@@ -64,6 +66,7 @@ CHECKERS: Final[tuple[type[Checker], ...]] = (
     Vectors,
     Prefix,
     Values,
+    Elements,
     Finals,
     Counters,
     Bounds,

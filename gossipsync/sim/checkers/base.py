@@ -67,7 +67,9 @@ class Checker:
         Peers keep shadows for twice the largest skew longer, but states are compared without those that may be gone by then.
         """
         options = self.simulation.options
-        ended_ms = hlc_ms(entry.written.hlc) if entry.op == "delete" else entry.expires_ms
+        ended_ms = (
+            hlc_ms(entry.written.hlc) if entry.op in ("delete", "remove") else entry.expires_ms
+        )
         if ended_ms is None:
             return False
         return ended_ms + 1000 * options.horizon <= self.simulation.newest_ms()
