@@ -23,6 +23,8 @@ import trio
 import gossipsync
 from gossipsync import Mesh
 from gossipsync.cli import main
+from gossipsync.core._peer.context import Link
+from gossipsync.core._peer.receiving import Receiving
 from gossipsync.core.model import strict
 from gossipsync.core.model.address import split_address
 from gossipsync.core.model.bucket import Announcement, BucketRules
@@ -30,8 +32,10 @@ from gossipsync.core.model.entry import Op, encode_entry
 from gossipsync.core.model.hlc import hlc_at
 from gossipsync.core.model.ids import PeerId, peer_text
 from gossipsync.core.wire.framing import FrameReader, frame
-from gossipsync.core.wire.messages import Presences, Push, encode_message
+from gossipsync.core.wire.messages import Known, Message, Presences, Push, encode_message
 from gossipsync.errors import BucketKindError, RemoteError
+from gossipsync.runtime import transport as transports
+from gossipsync.runtime.transport import Connection, Transport
 from gossipsync.runtime.trust import Credentials, Identity, credentials_from_cluster_key
 from gossipsync.stores import open_store
 from tests.attacks._hand import ADDRESSES, signed_presence
@@ -311,3 +315,54 @@ def test_a_kind_that_another_member_announced_earlier(spawn: Spawn, key: str) ->
         wait_until(lambda name=name: mesh.bucket(name).get("k") == "a value")
         with pytest.raises(BucketKindError, match="announced it earlier"):
             look()
+
+
+def bug(*_: object, **__: object) -> object:
+    raise ZeroDivisionError("planted")
+
+
+@pytest.mark.plants_bugs
+def test_a_bug_behind_the_decoder_closes_the_link_that_met_it(
+    pair: tuple[Mesh, Mesh],
+    key: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    a, b = pair
+    dispatch = Receiving._dispatch
+
+    def planted(self: Receiving, link: Link, message: Message) -> None:
+        if isinstance(message, Known) and message.members == 77:
+            bug()
+        dispatch(self, link, message)
+
+    monkeypatch.setattr(Receiving, "_dispatch", planted)
+    closed = [time.monotonic()]
+    for _ in range(3):
+        speak(a, hostile(key), encode_message(Known(77, False, ())), stay_s=5.0)
+        closed.append(time.monotonic())
+    assert closed[-1] - closed[0] < 10, "each link was hung up on"
+    assert a.status().rejected["internal"] == 3
+    assert caplog.text.count("ZeroDivisionError: planted") == 1
+    serve_each_other(a, b)
+
+
+@pytest.mark.plants_bugs
+def test_a_dial_and_an_inbound_connection_that_raise_are_counted(
+    spawn: Spawn, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a = spawn("a")
+    connect, negotiate = transports.connect, Transport.negotiate
+    monkeypatch.setattr(transports, "connect", bug)
+    b = spawn("b", a.address)
+    wait_until(lambda: b.status().rejected.get("effects-failed", 0) > 0)
+    monkeypatch.setattr(transports, "connect", connect)
+
+    async def failing(self: Transport, *args: object, is_dialer: bool) -> Connection:
+        return await negotiate(self, *args, is_dialer=is_dialer) if is_dialer else bug()  # type: ignore[arg-type,return-value]
+
+    monkeypatch.setattr(Transport, "negotiate", failing)
+    wait_until(lambda: a.status().rejected.get("internal", 0) > 0)
+    monkeypatch.setattr(Transport, "negotiate", negotiate)
+    b.wait_members(2, timeout=30)
+    serve_each_other(a, b)
