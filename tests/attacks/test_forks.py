@@ -6,9 +6,12 @@ import random
 
 import pytest
 
+from gossipsync.core import Kind
 from gossipsync.core.model import strict
+from gossipsync.core.model.bucket import Announcement, BucketRules
 from gossipsync.core.model.bundle import FROZEN, parse_bundle
 from gossipsync.core.model.events import EpochOpened, Forked
+from gossipsync.core.model.hlc import hlc_at
 from gossipsync.core.model.ids import NetworkId, PeerId, new_epoch
 from gossipsync.core.model.limits import Limits
 from gossipsync.core.model.reasons import Reason, WarningCode
@@ -16,7 +19,17 @@ from gossipsync.core.replication.forks import ForkProof, make_fork_proof
 from gossipsync.core.wire.evidence import Contest, Evidence
 from gossipsync.core.wire.messages import Compare, Digest, Push
 from tests.attacks._marks import Victim
-from tests.core._world import START_MS, Author, Node, Remote, World, entry, identity, state_faults
+from tests.core._world import (
+    START_MS,
+    Author,
+    Node,
+    Remote,
+    Stage,
+    World,
+    entry,
+    identity,
+    state_faults,
+)
 
 MAX_SKEW_MS = 10_000
 SETTINGS = {"max_skew_ms": MAX_SKEW_MS, "horizon_ms": 600_000}
@@ -432,3 +445,29 @@ def test_who_comes_again_and_again_is_not_shown_the_same_each_time() -> None:
     assert [is_greeted() for _ in range(2)] == [True, False]
     victim.wait(31)
     assert [is_greeted() for _ in range(2)] == [True, False]
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_branches_that_announce_different_rules_leave_one_rule(order: tuple[int, int]) -> None:
+    """Each half of a mesh saw one branch, with the same entry in it, and kept its kind for ever (fuzz seed 5002)."""
+    rogue = Author("rogue", wall_ms=START_MS)
+    data = [entry("k", 1, at=rogue.tick())]
+    announcements = [
+        Announcement(BucketRules(kind=kind), hlc_at(START_MS)) for kind in (Kind.COUNTER, Kind.SET)
+    ]
+    branches = [rogue.wrong(data, "n", announcement=each.parts()) for each in announcements]
+    signed = [parse_bundle(branch) for branch in branches]
+    proof = make_fork_proof(*((each.header, each.signature) for each in signed))
+    halves = [Stage(name=f"half {number}") for number in order]
+    for stage, branch in zip(halves, (branches[at] for at in order), strict=True):
+        link = stage.link("rogue")
+        link.says(Push((branch,)))
+        link.says(Evidence((proof.data,)))
+    late = Stage(name="late")  # it hears of the fork before the bucket
+    late.link("rogue").says(Evidence((proof.data,)), Push((branches[order[0]],)))
+    honest = Author("honest", wall_ms=START_MS)
+    honest.announcement = Announcement(BucketRules(kind=Kind.MAP), hlc_at(START_MS + 1))
+    late.link("honest").says(Push((honest.put("k", 1, "n"),)))
+    earliest = announcements[0] if announcements[0].precedes(announcements[1]) else announcements[1]
+    for stage in (*halves, late):
+        assert stage.peer.replicas["n"].announcement == earliest

@@ -30,7 +30,7 @@ from gossipsync.core.wire.framing import FrameReader, frame
 from gossipsync.core.wire.liveness import Statements
 from gossipsync.core.wire.messages import Delta, Message, Presences, Push, decode_message
 from gossipsync.core.wire.reconciling import Parts
-from gossipsync.errors import RemoteError
+from gossipsync.errors import BucketKindError, RemoteError
 from tests.attacks._intruder import KINDS, NAME, TEMPLATES, GuardedWorld, Intruder
 from tests.attacks._mutate import Mutator, encoded
 from tests.core._world import Node, identity, state_faults
@@ -71,8 +71,9 @@ class Mesh:
     def write(self, number: int) -> None:
         """A write of an honest peer; the intruder never signs one of such a key."""
         node = self.rng.choice(self.honest)
-        self.written[f"k{number}"] = number
-        node.put(f"k{number}", number)
+        with suppress(BucketKindError):  # a member may have announced another kind, earlier
+            node.put(f"k{number}", number)
+            self.written[f"k{number}"] = number
 
     def restart(self, node: Node) -> None:
         """What an honest peer was made to store must not stop its next start. Its own writes are committed."""
@@ -125,6 +126,8 @@ class Mesh:
     def lost(self, node: Node) -> list[str]:
         """Honest writes that a peer does not show."""
         replica, wall_ms = node.up.replicas["b"], node.now.wall_ms
+        if replica.rules.kind is not Kind.VALUE:
+            return []  # a member has announced another kind, earlier: it hides what it does not fit
         return [
             key
             for key, value in self.written.items()
@@ -302,7 +305,12 @@ class Turncoat(GuardedWorld):
 
 
 def betray_once(rogue: Node, number: int) -> None:
-    """A write of the rogue's own, of whatever kind."""
+    """A write of the rogue's own, of whatever kind; none where its own lies have changed the kind."""
+    with suppress(BucketKindError):
+        _write_as_rogue(rogue, number)
+
+
+def _write_as_rogue(rogue: Node, number: int) -> None:
     match number % 5:
         case 0 if "n" in rogue.up.replicas:
             rogue.write("n", lambda draft: draft.add("counter", number))

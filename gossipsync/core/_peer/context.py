@@ -14,7 +14,7 @@ from gossipsync.core.model.bucket import Announcement
 from gossipsync.core.model.capability import Capability
 from gossipsync.core.model.config import PeerConfig
 from gossipsync.core.model.effects import Effect, Emit, HangUp, Send
-from gossipsync.core.model.events import Event, MemberChanged, Refused
+from gossipsync.core.model.events import BucketMismatched, Event, MemberChanged, Refused
 from gossipsync.core.model.hlc import Hlc, HybridClock, hlc_at
 from gossipsync.core.model.ids import Epoch, LinkId, Origin, PeerId, epoch_of, peer_of
 from gossipsync.core.model.now import Now
@@ -410,6 +410,18 @@ class Context:
             sender=self.sender_of,
         )
         return replica
+
+    def announced(self, replica: Replica, announcement: Announcement) -> None:
+        """A signed header announces a bucket's rules: the earliest announcement holds."""
+        current, bucket = replica.announcement, replica.name
+        is_settled = replica.is_announced or replica.is_explicit
+        is_other = announcement.rules != current.rules
+        if is_other and is_settled and bucket not in self.mismatched:
+            self.mismatched.add(bucket)
+            self.emit(BucketMismatched(bucket))
+        if not replica.is_announced or announcement.precedes(current):
+            replica.adopt(announcement)
+        replica.is_announced = True
 
     def moved(self, bucket: str) -> None:
         """Something in a bucket may look different now."""

@@ -22,6 +22,7 @@ from attrs import define, field
 from gossipsync.core._peer.commits import Commits
 from gossipsync.core._peer.context import Context, Link
 from gossipsync.core.model import strict
+from gossipsync.core.model.bucket import Announcement
 from gossipsync.core.model.bundle import FROZEN, Header
 from gossipsync.core.model.events import Forked
 from gossipsync.core.model.ids import Epoch, LinkId, Origin, PeerId, epoch_of, peer_of
@@ -298,6 +299,10 @@ class Forks:
         log = ctx.logs.open(key)
         ctx.name_line(key)
         replica = ctx.replicas.get(key[0])
+        if replica is not None:
+            # Each half of the mesh may have seen one branch: all are to follow the earlier announcement of both.
+            for header in proof.headers:
+                ctx.announced(replica, header.announcement)
         late = self._keeper.freeze(log, proof, proof.cut(ctx.config.max_skew_ms))
         for name, cell in late:
             held = None if replica is None else replica.holds(name, cell)
@@ -306,6 +311,11 @@ class Forks:
         self._commits.loaded(key)  # nothing of it waits to be stored before it may be given away
         for link in ctx.links.values():
             link.waive(key)
+
+    def announcements(self, bucket: str) -> list[Announcement]:
+        """What the headers in proofs about a bucket's logs announce."""
+        proofs = [proof for key, proof in self._proofs.items() if key[0] == bucket]
+        return [header.announcement for proof in proofs for header in proof.headers]
 
     def load(self, data: bytes) -> bool:
         """A proof from our own store; False where it is none."""

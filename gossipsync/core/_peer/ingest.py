@@ -11,7 +11,6 @@ from gossipsync.core._peer.context import Context, Link
 from gossipsync.core._peer.forks import Forks
 from gossipsync.core._peer.lives import Lives
 from gossipsync.core.model.bucket import Announcement
-from gossipsync.core.model.events import BucketMismatched
 from gossipsync.core.model.hlc import hlc_ms
 from gossipsync.core.model.ids import Origin, PeerId, peer_of
 from gossipsync.core.model.reasons import Reason
@@ -152,14 +151,11 @@ class Ingest:
         replica = ctx.replicas.get(bucket)
         if replica is None:
             replica = ctx.new_replica(bucket, announced)
-        current = replica.announcement
-        is_settled = replica.is_announced or replica.is_explicit
-        if announced.rules != current.rules and is_settled and bucket not in ctx.mismatched:
-            ctx.mismatched.add(bucket)
-            ctx.emit(BucketMismatched(bucket))
-        if not replica.is_announced or announced.precedes(current):
-            replica.adopt(announced)
-        replica.is_announced = True
+        was_announced = replica.is_announced
+        ctx.announced(replica, announced)
+        if not was_announced:  # proofs of forks may have come before the bucket
+            for announcement in self._forks.announcements(bucket):
+                ctx.announced(replica, announcement)
         return replica
 
     # -- refusals --------------------------------------------------------------------------------------------
