@@ -17,7 +17,7 @@ from gossipsync.cli._options import Invocation, PeerCommand, output_option
 from gossipsync.cli._output import Report, print_report
 from gossipsync.cli._text import shown
 from gossipsync.core.model.member_name import member_called
-from gossipsync.errors import RemoteError
+from gossipsync.errors import LocalError, RemoteError
 
 __all__ = ["diff"]
 
@@ -92,7 +92,10 @@ def _end(stack: ExitStack, invocation: Invocation, called: str) -> _End:
             return _local_end(stack.enter_context(Caller(place)))
     caller = stack.enter_context(invocation.call())
     local = _local_end(caller)
-    name, peer_id = member_called(called, _members(caller))
+    try:
+        name, peer_id = member_called(called, _members(caller))
+    except LocalError as error:
+        raise LocalError(f"{error}; or name the control socket of a peer on this machine") from None
     if peer_id == local.peer_id:
         return local
     return _End(caller, peer_id, name, peer_id, local.fingerprints)

@@ -218,4 +218,6 @@ def test_diff_names_lines_and_keys(make_peer: MakePeer, folder: Path) -> None:
         ("other", b.peer_id, 0, 1),
     ]
     assert a.ok("diff", "a", b.folder).splitlines()[-1] == "key   other  theirs: only b"
-    assert a.run("diff", "a", "nobody").returncode == 3
+    unknown = a.run("diff", "a", "unknown")
+    assert unknown.returncode == 1
+    assert "no member is called 'unknown'" in unknown.stderr
