@@ -276,7 +276,8 @@ class StoreCorruptError(StoreError):
     """The store holds bytes that do not verify.
 
     Fault: the disk, or somebody who edited the file. State: nothing that failed to verify was loaded
-    or sent. Next: move the file aside and start; the mesh gives back all that any peer still holds.
+    or sent. Next: keep a copy of the store, then restore a backup, or move the file aside and start; the mesh gives back all
+    that any peer still holds.
     """
 
     code: ClassVar[str] = "store-corrupt"

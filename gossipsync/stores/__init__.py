@@ -51,14 +51,16 @@ def open_store(
         case None | "auto" | "sqlite", data_dir if data_dir is not None:
             return SqliteStore(data_dir, network=network, peer=peer)
         case str(url), _ if "://" in url:
-            return _open_remote(url, network, peer)
+            return _open_remote(url, data_dir, network, peer)
         case _:
             raise ConfigError(
                 f'unknown store {kind!r}: use "auto", "memory", "sqlite", redis://… or postgresql://…'
             )
 
 
-def _open_remote(url: str, network: NetworkId, peer: PeerId) -> Store:
+def _open_remote(
+    url: str, data_dir: str | os.PathLike[str] | None, network: NetworkId, peer: PeerId
+) -> Store:
     scheme = url.partition("://")[0]
     if scheme not in _SCHEMES:
         # The rest may hold a password.
@@ -70,5 +72,5 @@ def _open_remote(url: str, network: NetworkId, peer: PeerId) -> Store:
         raise ConfigError(
             f"store = {scheme}://… needs more: pip install 'gossipsync[{extra}]' ({error})"
         ) from error
-    store: Store = getattr(module, name)(url, network=network, peer=peer)
+    store: Store = getattr(module, name)(url, network=network, peer=peer, data_dir=data_dir)
     return store

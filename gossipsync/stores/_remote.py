@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 from hashlib import sha256
 from itertools import count, takewhile
+from pathlib import Path
 from struct import Struct
 from threading import Event, Lock
 from typing import Final, NamedTuple, Protocol, TypeVar
@@ -36,6 +37,7 @@ from gossipsync.stores._buffer import (
 from gossipsync.stores._chain import Commit, new_run
 from gossipsync.stores._faults import UNFINISHED, behind
 from gossipsync.stores._formats import newer
+from gossipsync.stores._witness import Witness
 
 TIMEOUT_S: Final = 10
 """How long an answer is waited for: a commit of 1,000 bundles takes 0.1 s, a flush of a busy disk a few."""
@@ -133,9 +135,15 @@ class _Plan(NamedTuple):
 class RemoteStore(BufferedStore):
     """`ports.Store` on a server. Every method may be called from any thread; in a forked child only `close`."""
 
-    def __init__(self, place: str, backend: Backend) -> None:
-        """Connect and load what is small. Raises StoreLockedError after some patience; StoreError and its other kinds."""
+    def __init__(
+        self, place: str, backend: Backend, data_dir: str | os.PathLike[str] | None = None
+    ) -> None:
+        """Connect and load what is small. Raises StoreLockedError after some patience; StoreError and its other kinds.
+
+        `data_dir`: an existing folder of this machine for a note of the newest commit, which tells an older copy of the store.
+        """
         self.place = place
+        self._witness = None if data_dir is None else Witness(Path(data_dir), place)
         self._backend = backend
         self._pid = os.getpid()
         self._io_lock = Lock()
@@ -189,14 +197,17 @@ class RemoteStore(BufferedStore):
                 )
                 self._logs[log] = StoredLine(StoredLog(last, None), top, len(indexes))
         if state is None:
-            return
-        if not state.is_whole:
+            is_empty = self._state is None and self._witness is not None
+            self.doubt = self._witness.doubt(None) if is_empty and self._witness else None
+        elif not state.is_whole:
             self.doubt = UNFINISHED
         elif holes or state.logs != len(self._logs) or state.heads != len(self._heads):
             self.doubt = (
                 f"it has {len(self._logs)} of {state.logs} logs and {len(self._heads)} of {state.heads} heads, and {holes} logs "
                 "have fewer pieces than were committed"
             )
+        elif self._witness is not None:
+            self.doubt = self._witness.doubt(state.commit)
 
     def load_logs(self) -> dict[Log, StoredLog]:
         """Every committed log."""
@@ -297,6 +308,8 @@ class RemoteStore(BufferedStore):
     def _done(self, plan: _Plan) -> None:
         self._state, self._commit_number = plan.after, plan.commit.number
         self._heads = plan.heads
+        if self._witness is not None:
+            self._witness.note(plan.commit)
         self._changes += bool(plan.batch.logs)
         for log, change in plan.batch.logs.items():
             self._logs.pop(log, None)
@@ -332,6 +345,8 @@ class RemoteStore(BufferedStore):
             return
         with self._io_lock:
             self._is_closed = True
+            if self._witness is not None:
+                self._witness.close()
             self._backend.disconnect()
 
     def _check_usable(self) -> None:

@@ -17,6 +17,7 @@ promoted), nothing is written onto that before the whole state of the peer is.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
@@ -71,10 +72,17 @@ _DAMAGED: Final = frozenset({"XX001", "XX002"})
 class PostgresStore(RemoteStore):
     """`ports.Store` at a `postgresql://` address."""
 
-    def __init__(self, url: str, *, network: NetworkId, peer: PeerId) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        network: NetworkId,
+        peer: PeerId,
+        data_dir: str | os.PathLike[str] | None = None,
+    ) -> None:
         """Connect, make the tables where there are none, and take the lock."""
         place = place_of(url)
-        super().__init__(place, _Backend(url, place, owner_of(network, peer)))
+        super().__init__(place, _Backend(url, place, owner_of(network, peer)), data_dir)
 
 
 class _Backend:

@@ -18,6 +18,7 @@ whole state of the peer is. Watching the three keys makes the comparison part of
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, cast
@@ -57,10 +58,17 @@ _NEEDED: Final = 'set "appendonly yes" and "appendfsync always" (or run Redis 7.
 class RedisStore(RemoteStore):
     """`ports.Store` at a `redis://`, `rediss://` or `unix://` address."""
 
-    def __init__(self, url: str, *, network: NetworkId, peer: PeerId) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        network: NetworkId,
+        peer: PeerId,
+        data_dir: str | os.PathLike[str] | None = None,
+    ) -> None:
         """Connect, check that the server keeps what it is given, and take the lock."""
         place = place_of(url)
-        super().__init__(place, _Backend(url, place, owner_of(network, peer)))
+        super().__init__(place, _Backend(url, place, owner_of(network, peer)), data_dir)
 
 
 class _Backend:

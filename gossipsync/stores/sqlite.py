@@ -31,6 +31,7 @@ from gossipsync.stores._faults import UNFINISHED, behind, corrupt, reading, syst
 from gossipsync.stores._file_place import FilePlace
 from gossipsync.stores._lock import FolderLock
 from gossipsync.stores._space import Space
+from gossipsync.stores._witness import Witness
 
 
 class SqliteStore(BufferedStore):
@@ -69,7 +70,9 @@ class SqliteStore(BufferedStore):
         self._buffer = WriteBuffer(
             {log: LogState(row.last, row.note, row.top) for log, row in self._logs.items()}
         )
-        self.doubt = None if self._state.is_whole else UNFINISHED
+        self._witness = Witness(folder, "sqlite")
+        older = self._witness.doubt(self._state.commit) if self._state.commit.run else None
+        self.doubt = older if self._state.is_whole else UNFINISHED
 
     def _take(self, folder: Path) -> None:
         with system_calls(folder):
@@ -142,6 +145,7 @@ class SqliteStore(BufferedStore):
                         if not self._is_lost:
                             self._connection.close()
                 finally:
+                    self._witness.close()
                     self._lock.release()
         finally:
             self._forget()
@@ -272,6 +276,7 @@ class SqliteStore(BufferedStore):
             raise
         self._changes += bool(batch.logs)
         self._state = state
+        self._witness.note(state.commit)
         self._place.note_wal()
         for log, row in logs.items():
             self._replace(log, row)

@@ -24,11 +24,11 @@ def folder(tmp_path) -> Path:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Of every file but the lock."""
+    """Of every file but the lock and the note of the newest commit."""
     return {
         path.name: hashlib.sha256(path.read_bytes()).digest() if path.is_file() else b""
         for path in folder.iterdir()
-        if path.name != "lock"
+        if path.name not in {"lock", "committed"}
     }
 
 

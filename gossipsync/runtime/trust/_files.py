@@ -2,11 +2,14 @@
 
 A crash while a key is written must leave either no file or the whole file, and two processes that
 create the same file at once must end with one key, which both use. A file is therefore written beside
-its place, flushed, and linked into place, which fails when somebody was first.
+its place, flushed, and linked into place, which fails if another process was first. On a file system
+without hard links (FAT, some network and FUSE mounts) it is renamed into place, under a lock.
 
 Invariant: no secret is ever on disk with rights for group or others, not even for a moment.
 """
 
+import errno
+import fcntl
 import os
 import stat
 from contextlib import suppress
@@ -29,6 +32,18 @@ MAX_FILE_BYTES = (
     64 * 1024
 )  # keys and certificates are below 4 KiB; whatever is larger is none of ours
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_NO_LINKS = frozenset(
+    {
+        errno.EPERM,
+        errno.EACCES,
+        errno.ENOTSUP,
+        errno.EOPNOTSUPP,
+        errno.ENOSYS,
+        errno.EMLINK,
+        errno.EXDEV,
+    }
+)
+"""What `link` fails with on file systems that have no hard links."""
 
 
 def create_file(path: Path, content: bytes) -> bool:
@@ -44,10 +59,31 @@ def create_file(path: Path, content: bytes) -> bool:
             os.link(beside, path)
         except FileExistsError:
             return False
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            if not _rename_new(beside, path):
+                return False
     finally:
-        beside.unlink()
+        beside.unlink(missing_ok=True)
     flush_folder(path.parent)
     return True
+
+
+def _rename_new(beside: Path, path: Path) -> bool:
+    """Rename to a path at which nothing is; False, and nothing changed, if something is."""
+    lock_path = path.with_name(f".{path.name}.lock")
+    descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        is_first = not os.path.lexists(path)
+        if is_first:
+            beside.rename(path)
+        # Now the path itself keeps others out: the lock is of no use any more, not even to a process that waits for it.
+        lock_path.unlink(missing_ok=True)
+    finally:
+        os.close(descriptor)
+    return is_first
 
 
 def flush_folder(path: Path) -> None:
