@@ -71,7 +71,9 @@ class SqliteStore(BufferedStore):
             {log: LogState(row.last, row.note, row.top) for log, row in self._logs.items()}
         )
         self._witness = Witness(folder, "sqlite")
-        older = self._witness.doubt(self._state.commit) if self._state.commit.run else None
+        commit = self._state.commit
+        # A journal that was moved aside on purpose is made anew, and its peer is a joiner in any case.
+        older = self._witness.doubt(commit) if commit.number else None
         self.doubt = older if self._state.is_whole else UNFINISHED
 
     def _take(self, folder: Path) -> None:

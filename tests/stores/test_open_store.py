@@ -53,9 +53,9 @@ def test_only_the_owner_reads_it(tmp_path):
     names = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
     store.close()
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert set(names) == {"lock", "journal.db", "journal.db-wal", "journal.db-shm"}
+    assert set(names) == {"lock", "committed", "journal.db", "journal.db-wal", "journal.db-shm"}
     assert set(names.values()) == {0o600}
-    assert {path.name for path in folder.iterdir()} == {"lock", "journal.db"}
+    assert {path.name for path in folder.iterdir()} == {"lock", "committed", "journal.db"}
 
 
 def test_whatever_address_a_setting_takes_is_known_here():
