@@ -7,7 +7,9 @@ import pytest
 
 import gossipsync
 from gossipsync.errors import StoreBehindError, StoreError
-from tests.stores.places import ORIGINS, PLACES, fill, shown
+from gossipsync.stores import open_store
+from tests.stores import servers
+from tests.stores.places import NETWORK, ORIGINS, PEER, PLACES, fill, shown
 
 A = ORIGINS[0]
 VANISHING = {
@@ -172,3 +174,37 @@ def test_a_mesh_puts_its_state_again_and_says_so(kind, tmp_path):
         assert dict(mesh.bucket("b")) == expected
         assert len(expected) == 4
         assert mesh.status().warnings == ()
+
+
+@pytest.mark.parametrize("cut_bytes", [1, 40, 150, 400, 3000])
+def test_an_append_only_file_that_lost_its_end_is_told(cut_bytes, tmp_path):
+    """A server that was killed on a machine that lost its last writes: Redis drops a transaction that is not there whole."""
+    server = servers.RealRedis(servers.folder())
+    try:
+        whose = {"network": NETWORK, "peer": PEER}
+        store = open_store(server.url, tmp_path, **whose)
+        fill(store, 40)
+        state = image(store)
+        server.kill()
+        (log,) = (server._folder / "appendonlydir").glob("*.incr.aof")
+        log.write_bytes(log.read_bytes()[:-cut_bytes])
+        server.start()
+        store.put_head("h", b"1")
+        assert is_behind(store)
+        put_again(store, state)
+        store.close()
+        store = open_store(server.url, tmp_path, **whose)
+        assert store.doubt is None
+        assert shown(store)[0] == sorted(state[0])
+        last = store._state
+        store.close()
+
+        server.kill()
+        log.write_bytes(log.read_bytes()[:-cut_bytes])
+        server.start()
+        store = open_store(server.url, tmp_path, **whose)
+        # The last entries are those of the opening, which is no commit.
+        assert (store.doubt is not None) == (store._state != last)
+        store.close()
+    finally:
+        server.stop()
