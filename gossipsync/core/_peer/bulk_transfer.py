@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum, auto
+from itertools import islice
 from typing import Final
 
 from attrs import define
@@ -22,8 +23,8 @@ from gossipsync.core.wire.reconciling import Dump, Parts
 STEP: Final = "dump"
 _AT_ONCE: Final = 4
 """Members that a first transfer draws on at once."""
-_EQUAL_SHARE: Final = 8
-"""A member helps if it lacks fewer than one in so many of the lines to be taken over."""
+_SAMPLE: Final = 16
+"""Lines to be taken over that a member must have to take part."""
 
 
 class Progress(Enum):
@@ -48,12 +49,18 @@ class BulkTransfer:
     def begin(self, link: Link, run: Run) -> Progress:
         """Draw all pieces from the source, and from others that have as much; or the pieces that a former run left over."""
         run.step, run.wants_dump = STEP, True
-        others = self._others(run)
+        self._recall()
+        others = self._others(run, _AT_ONCE - 1)
         if self._transfer is None:
             lines = {key: part.header.index for key, part in run.heads.items()}
             self._transfer = Transfer(run.theirs | lines, 1 + len(others))
         self._transfer.begin([link.id, *others])
         return self._spread(run)
+
+    def _recall(self) -> None:
+        """Members that a former run left out may take part again."""
+        if self._transfer is not None:
+            self._transfer.begin(())
 
     def completed(self) -> None:
         """A run has compared everything: there is nothing to resume."""
@@ -118,26 +125,29 @@ class BulkTransfer:
             transfer.finish(section)  # the survey finds the pieces that were left out
         return self._spread(run)
 
-    def _others(self, run: Run) -> list[LinkId]:
-        """Other members that have most of the lines to be taken over, and do not rest."""
-        ctx = self._ctx
-        room = len(run.theirs) // _EQUAL_SHARE
+    def _others(self, run: Run, room: int) -> list[LinkId]:
+        """At most so many other members that have most of the lines to be taken over, and do not rest."""
+        ctx, transfer = self._ctx, self._transfer
+        known = () if transfer is None else (*transfer.members, *transfer.left_out)
+        sample = list(islice(run.theirs, _SAMPLE))
         able = [
             link.peer
             for link in ctx.by_peer.values()
             if link.id != run.link
+            and link.id not in known
             and not link.is_closing
             and self._turns.may_ask(link)
             and ctx.sources.rests_until_s(link.peer) <= ctx.now.mono_s
-            and len(run.theirs.keys() - set(ctx.fetcher.lines_of(link.id))) <= room
+            and all(ctx.fetcher.index_at(link.id, key) for key in sample)
         ]
-        drawn = ctx.rng.sample(able, min(len(able), _AT_ONCE - 1))
+        drawn = ctx.rng.sample(able, min(len(able), room)) if room > 0 else []
         return [ctx.by_peer[peer].id for peer in drawn]
 
     def _spread(self, run: Run) -> Progress:
         """Ask every member that has no question for its next pieces."""
         transfer, ctx = self._transfer, self._ctx
         assert transfer is not None
+        transfer.members += self._others(run, _AT_ONCE - len(transfer.members))
         for link_id in transfer.members:
             link = ctx.links.get(link_id)
             if link is None or transfer.of(link_id) is not None:

@@ -66,6 +66,8 @@ class Transfer:
         borders = [None, *(self._place(total * n // count) for n in range(1, count)), None]
         self.sections = [Section(*ends) for ends in pairwise(borders)]
         self.members: list[LinkId] = []
+        self.left_out: set[LinkId] = set()
+        """Members that take no part in this run any more."""
 
     @property
     def is_over(self) -> bool:
@@ -75,6 +77,7 @@ class Transfer:
     def begin(self, members: Iterable[LinkId]) -> None:
         """A run begins, or goes on, with these members."""
         self.members = list(members)
+        self.left_out.clear()
         for section in self.sections:
             section.link = None
             section.tried.clear()
@@ -119,6 +122,7 @@ class Transfer:
     def drop(self, link: LinkId) -> None:
         """A member is asked for nothing more."""
         self.members = [member for member in self.members if member != link]
+        self.left_out.add(link)
         for section in self.sections:
             if section.link == link:
                 section.link = None

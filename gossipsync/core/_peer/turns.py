@@ -15,7 +15,7 @@ from gossipsync.core.model.stage import Stage
 PATIENCE_S: Final = 10.0
 """Time for the answer to one question."""
 _LONGEST_S: Final = 40.0
-"""The same while bytes of it may be on their way."""
+"""The same while bytes of it may be on their way, or from a slow source that is the only one."""
 _FLOW_BYTES: Final = 16 << 10
 """Bytes in `PATIENCE_S` over a link that is at work on an answer; pings and digests are fewer."""
 _BARREN_S: Final = 120.0
@@ -89,11 +89,18 @@ class Turns:
         is_waited_for = self._is_waited_for(run)
         barren_s = run.useful_s + (_BARREN_BEFORE_OTHERS_S if is_waited_for else _BARREN_S)
         if not is_idle:
-            link = self._ctx.links.get(run.link)
-            came_bytes = 0 if link is None else link.received_bytes - run.asked_bytes
-            patience_s = _LONGEST_S if came_bytes >= _FLOW_BYTES else PATIENCE_S
-            barren_s = min(barren_s, run.asked_s + patience_s)
+            barren_s = min(
+                barren_s, run.asked_s + self._patience_s(run, is_alone=not is_waited_for)
+            )
         return run.began_s + _TURN_S if is_waited_for else float("inf"), barren_s
+
+    def _patience_s(self, run: Run, *, is_alone: bool) -> float:
+        """Time for one answer: longer for a source that is at work on it, or has been too slow before and is the only one."""
+        link = self._ctx.links.get(run.link)
+        if link is not None and link.received_bytes - run.asked_bytes >= _FLOW_BYTES:
+            return _LONGEST_S
+        failures = self._ctx.sources.failures_of(run.peer) if is_alone else 0
+        return min(_LONGEST_S, PATIENCE_S * 2.0 ** min(failures, 8))
 
     def _is_waited_for(self, run: Run) -> bool:
         """Whether another member, which does not rest, waits behind this run."""

@@ -67,10 +67,14 @@ class Sources:
         """The moment up to which a source is not asked at all."""
         return self._until_s(peer, _PAUSE_S, _LONGEST_PAUSE_S)
 
+    def failures_of(self, peer: PeerId) -> int:
+        """Failures in a row."""
+        failures = self._failures.get(peer)
+        return 0 if failures is None else failures.count
+
     def is_failing(self, peer: PeerId) -> bool:
         """Whether nothing is to wait for this source: it has failed more than once in a row."""
-        failures = self._failures.get(peer)
-        return failures is not None and failures.count >= _FAILING
+        return self.failures_of(peer) >= _FAILING
 
     def _until_s(self, peer: PeerId, first_s: float, longest_s: float) -> float:
         failures = self._failures.get(peer)
