@@ -385,3 +385,16 @@ def test_a_joiner_shows_nothing() -> None:
     assert victim.peer.state == "joining"
     rogue.says(Look(1, "b", Aspect.KEYS, "", (), b""))
     assert rogue.hears() == [Shown(1, Outcome.JOINING, True, b"")]
+
+
+@pytest.mark.parametrize("parts", [0, 1], ids=["empty", "the same again"])
+def test_answers_that_never_end_keep_no_look_alive(parts: int) -> None:
+    """An answer in endless parts, each in time, that show nothing or always the same."""
+    victim, rogue, author, sight = looking()
+    piece = excerpt(author.put("own", "mine"), "own")
+    for _ in range(150):
+        rogue.says(shows(sight, *[piece] * parts, is_last=False))
+        victim.wait(5.0)
+    assert sight.is_over
+    assert "does not answer" in str(sight.error)
+    assert victim.serves_the_honest()

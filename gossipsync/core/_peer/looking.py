@@ -51,6 +51,8 @@ from gossipsync.errors import (
 
 _PATIENCE_S: Final = 10.0
 """How long a member may say nothing, or not be reached."""
+_LONGEST_S: Final = 600.0
+"""Longest look, however its member goes on answering."""
 _AGAIN_S: Final = 0.25
 """After so long it is dialled again, or asked again where it was busy."""
 _OUTLINE_BYTES: Final = 16
@@ -77,6 +79,7 @@ class Sight:
     """None where we do not know the bucket: then as its announcements say."""
     active_s: float
     """When its member was last heard of in this matter."""
+    begun_s: float = field(init=False)
     is_unknown: bool = False
     """Has its member no such bucket?"""
     link: LinkId | None = None
@@ -93,6 +96,19 @@ class Sight:
     """How far its lines go."""
     is_over: bool = False
     error: GossipsyncError | None = None
+
+    def __attrs_post_init__(self) -> None:
+        self.begun_s = self.active_s
+
+    @property
+    def ends_s(self) -> float:
+        """When it is given up if nothing comes."""
+        return min(self.active_s + _PATIENCE_S, self.begun_s + _LONGEST_S)
+
+    @property
+    def amount(self) -> int:
+        """How much has been seen, in keys and lines."""
+        return len(self.listed) + len(self.groups) + len(self.lines)
 
     def values(self, wall_ms: int) -> dict[str, object]:
         """The live keys with fresh plain values, in the order of keys. Raises RemoteError for bytes that are no value."""
@@ -242,7 +258,7 @@ class Looks:
         if not self._open:
             return None
         is_waiting = any(sight.link is None for sight in self._open.values())
-        late_s = min(sight.active_s for sight in self._open.values()) + _PATIENCE_S + 0.001
+        late_s = min(sight.ends_s for sight in self._open.values()) + 0.001
         return min(late_s, self._again_s) if is_waiting else late_s
 
     def expire(self) -> None:
@@ -250,9 +266,11 @@ class Looks:
         ctx = self._ctx
         self._again_s = ctx.now.mono_s + _AGAIN_S
         for sight in list(self._open.values()):
-            if ctx.now.mono_s - sight.active_s > _PATIENCE_S:
+            if ctx.now.mono_s > sight.ends_s:
                 what = "does not answer" if sight.peer in ctx.by_peer else "cannot be reached"
                 text = f"{sight.name!r} {what}; nothing came of it for {_PATIENCE_S:g} s"
+                if ctx.now.mono_s < sight.active_s + _PATIENCE_S:
+                    text = f"{sight.name!r} has not come to an end in {_LONGEST_S:g} s; name a longer prefix, or keys"
                 self._end(sight, WaitTimeoutError(text))
         self.linked()
 
@@ -301,10 +319,13 @@ class Looks:
             sight.link = None
             self._again_s = ctx.now.mono_s + _AGAIN_S
             return
-        for other in self._open.values():
-            if other.peer == link.peer:
-                other.active_s = ctx.now.mono_s
+        before = sight.amount
         refused = self._outcome(sight, message) or self._take_all(link, sight, message)
+        if message.is_last or sight.amount > before:
+            # Looks at one member wait for each other; a part that shows nothing new is no sign that it gets on.
+            for other in self._open.values():
+                if other.peer == link.peer:
+                    other.active_s = ctx.now.mono_s
         if refused is None and message.is_last:
             refused = self._turn(link, sight, message.reached)
         if refused is not None:
