@@ -54,6 +54,56 @@ def _lagging(peers: int) -> tuple[World, Node]:
     return world, lagging
 
 
+def test_a_lag_that_lasts_is_told() -> None:
+    """Eighty bundles are few, and a peer that lacks them for seconds is behind all the same."""
+    world = World(2, gossip_interval_s=0.5)
+    world.run(3)
+    writer, lagging = world.nodes
+    starved = Starved(world, lagging)
+    for number in range(80):
+        writer.put(f"k{number}", number)
+        world.run(0.02)
+    assert 0 < lagging.up.queues()["bundles_behind"] <= 80
+    assert "behind" not in lagging.up.warnings(), "it may be on its way"
+    world.run(6)
+    assert lagging.up.state == "ready"
+    assert "behind" in lagging.up.warnings()
+    assert "behind" not in writer.up.warnings()
+    starved.is_over = True
+    world.break_link(writer, lagging)
+    assert world.run_until(lambda: len(lagging.pairs()) == 80, 30.0)
+    world.run(1)
+    assert "behind" not in lagging.up.warnings()
+
+
+def test_writes_that_go_on_are_no_lag() -> None:
+    world = World(3, gossip_interval_s=0.2, latency_s=0.05)
+    world.run(3)
+    for number in range(400):
+        world.nodes[number % 3].put("k", number)
+        world.run(0.03)
+        assert not any("behind" in node.up.warnings() for node in world.nodes)
+
+
+@pytest.mark.parametrize(("skew_ms", "is_told"), [(60_000, False), (-60_000, True)])
+def test_lines_ahead_of_the_clock_are_a_lag_of_whose_clock_is_wrong(
+    skew_ms: int, *, is_told: bool
+) -> None:
+    """One clock of three is off: if it is ahead the others only wait for it, if it is behind its peer lacks what all have."""
+    world = World(3, gossip_interval_s=0.5, max_skew_ms=10_000)
+    world.run(3)
+    wrong = world.nodes[2]
+    wrong.skew_ms = skew_ms
+    world.run(3)
+    for number in range(80):
+        for node in world.nodes:
+            node.put(f"{node.name} {number}", number)
+        world.run(0.02)
+    world.run(7)
+    assert ("behind" in wrong.up.warnings()) is is_told
+    assert not any("behind" in node.up.warnings() for node in world.nodes[:2])
+
+
 @pytest.mark.parametrize("peers", [2, 3, 5])
 def test_who_lacked_a_delete_until_it_was_forgotten_yields_to_it(peers: int) -> None:
     world, lagging = _lagging(peers)

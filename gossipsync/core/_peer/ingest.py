@@ -177,7 +177,8 @@ class Ingest:
         elif reason is Reason.SKEW:
             ctx.fetcher.note(link.id, key, header.index)
             wait_s = (hlc_ms(header.log_hlc) - ctx.now.wall_ms - ctx.config.max_skew_ms) / 1000
-            ctx.fetcher.postpone(key, ctx.now.mono_s + min(_POSTPONE_S, max(0.1, wait_s)))
+            wait_s = min(_POSTPONE_S, max(0.1, wait_s))
+            ctx.fetcher.postpone(key, ctx.now.mono_s + wait_s)
             link.waive(key)  # a clock that is ahead must not keep us from being in sync
         elif reason in _GIVE_UP:
             ctx.fetcher.give_up(link.id, key)

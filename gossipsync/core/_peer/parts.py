@@ -22,6 +22,7 @@ from gossipsync.core._peer.ingest import Ingest
 from gossipsync.core._peer.intake import Intake
 from gossipsync.core._peer.introductions import Introductions
 from gossipsync.core._peer.joining import Joining
+from gossipsync.core._peer.lagging import Lag
 from gossipsync.core._peer.links import Links
 from gossipsync.core._peer.lives import Lives
 from gossipsync.core._peer.looking import Looks
@@ -75,6 +76,7 @@ class Parts:
         self.early = Early(ctx, self.standing, self.lives, self.writing, self.keeper)
         self.setback = Setback(ctx, self.keeper, self.commits, self.lives, self.early, self.writing)
         self.concern = Concern(ctx, self.commits, self.writing, self.rounds, self.exchanges)
+        self.lag = Lag(ctx)
         self.report = Report(
             ctx,
             self.standing,
@@ -85,6 +87,7 @@ class Parts:
             self._health,
             self.setback,
             self.forks,
+            self.lag,
         )
 
     def _health(self) -> dict[str, int]:

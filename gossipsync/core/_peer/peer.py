@@ -194,6 +194,7 @@ class Peer(Queries):
             self._upkeep.round()
             self._parts.setback.round()
             self._parts.early.round()
+            self._parts.lag.round()
         self._parts.joining.go_on()
         if now.mono_s >= self._probing.deadline_s:
             self._probing.wake()

@@ -11,6 +11,7 @@ from gossipsync.core._peer.commits import Commits
 from gossipsync.core._peer.context import Context
 from gossipsync.core._peer.forks import Forks
 from gossipsync.core._peer.introductions import Introductions
+from gossipsync.core._peer.lagging import Lag
 from gossipsync.core._peer.lives import Lives
 from gossipsync.core._peer.rounds import Rounds
 from gossipsync.core._peer.setback import Setback
@@ -19,8 +20,6 @@ from gossipsync.core.model.bundle import FROZEN
 from gossipsync.core.model.ids import Epoch, epoch_of, peer_of, peer_text
 from gossipsync.core.model.reasons import Reason, WarningCode
 
-_BEHIND_BUNDLES = 256
-"""Bundles said to be missing from which on a peer calls itself behind."""
 _SHRUNK_SHOWN_MS = 24 * 3_600_000
 """Age of an evicted member's last presence, in ms, up to which its absence makes a majority doubtful."""
 _SPLIT_SHOWN_S = 600.0
@@ -104,6 +103,7 @@ class Report:
         health: Callable[[], dict[str, int]],
         setback: Setback,
         forks: Forks,
+        lag: Lag,
     ) -> None:
         self._ctx = ctx
         self._standing = standing
@@ -114,6 +114,7 @@ class Report:
         self._health = health
         self._setback = setback
         self._forks = forks
+        self._lag_of_lines = lag
 
     def status(self) -> PeerStatus:
         """Everything on one screen."""
@@ -197,7 +198,7 @@ class Report:
         offset = self._offset_ms()
         suspect = offset is not None and abs(offset) > ctx.config.max_skew_ms // 2
         found = {
-            WarningCode.BEHIND: ctx.fetcher.bundles_behind() >= _BEHIND_BUNDLES,
+            WarningCode.BEHIND: self._lag_of_lines.is_behind(is_clock_suspect=suspect),
             WarningCode.FORKED: any(
                 log.fork is not None and peer_of(log.origin) == ctx.peer_id
                 for log in ctx.logs.logs()

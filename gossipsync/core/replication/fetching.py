@@ -10,7 +10,7 @@ Invariant: bundles that wait here have moved no line.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from itertools import islice
 
 from attrs import define, field
@@ -59,6 +59,8 @@ class Fetcher:
         """Lines that are not asked for before a moment: their next bundle is ahead of the skew bound."""
         self._trimmed: dict[tuple[LinkId, LineKey], float] = {}
         """Lines that a member does not have whole, and the moment from which it is asked again; the earliest first."""
+        self._ahead: set[LineKey] = set()
+        """Those among them that were ahead of the clock, since they last moved."""
         self._claims: dict[LinkId, int] = {}
         self._requests: dict[int, _Request] = {}
         self._next_request = 1
@@ -92,6 +94,19 @@ class Fetcher:
             min(window, max(behind.have.values(), default=0) - self._logs.index(key))
             for key, behind in self._behind.items()
         )
+
+    def goals(self) -> Iterator[tuple[LineKey, int]]:
+        """Lines that are behind, and how far any member is known to have them."""
+        for key, behind in self._behind.items():
+            yield key, max(behind.have.values(), default=0)
+
+    def is_behind(self, key: LineKey) -> bool:
+        """Whether any linked member is known to have more of a line."""
+        return key in self._behind
+
+    def is_ahead(self, key: LineKey) -> bool:
+        """Whether a line waits for the clock: its next bundle is beyond the skew bound."""
+        return key in self._ahead
 
     def note(self, link: LinkId, key: LineKey, index: int) -> bool:
         """A member says that it has a line up to `index`; False where that is no news, or there is no room for it."""
@@ -150,6 +165,7 @@ class Fetcher:
             self._drop_early(key)
             return []
         index = self._logs.index(key)
+        self._ahead.discard(key)
         ahead = list(behind.have)
         for link in [link for link, have in behind.have.items() if have <= index]:
             self._unclaim(link, key)
@@ -157,9 +173,10 @@ class Fetcher:
         return ahead
 
     def postpone(self, key: LineKey, until_s: float) -> None:
-        """Ask for nothing of this line before a moment; it is not an error to be early."""
+        """Ask for nothing of this line before a moment: its next bundle is ahead of the clock, which is not an error."""
         if key in self._behind:
             self._postponed[key] = until_s
+            self._ahead.add(key)
 
     def trimmed(self, link: LinkId, key: LineKey, until_s: float) -> None:
         """Ask this member for nothing of a line before a moment: it does not keep these bundles whole any more."""
@@ -189,6 +206,7 @@ class Fetcher:
         if not behind.have:
             del self._behind[key]
             self._postponed.pop(key, None)
+            self._ahead.discard(key)
             self._drop_early(key)
 
     # -- early bundles ---------------------------------------------------------------------------------------
