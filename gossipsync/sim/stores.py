@@ -128,7 +128,9 @@ class SimulatedStore:
         """Nothing to release."""
 
     def crash(self) -> None:
-        """The machine stops: the buffer is lost."""
+        """The machine stops: the buffer is lost. An older copy on a server is told by the note that the machine keeps."""
+        if self._is_rolled_back:
+            self.doubt = "it is older than what this peer committed"
         self._rewritten = None
         self._forget_buffer()
 
