@@ -14,6 +14,9 @@ ONCE_FAILED: dict[int, str] = {
     550101: "the same",
     550123: "a clone that ran for a quarter of a second: the checker had not seen it",
     550146: "cells whose bundles no peer was left to have: the checker did not wait until states were compared",
+    660046: "a peer became ready before a ready member's first words over a new link had come",
+    660066: "the same, by founding",
+    660191: "the same, at the moment when the link opened",
 }
 
 

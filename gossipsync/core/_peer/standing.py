@@ -6,6 +6,8 @@ is evidence for a peer that joins.
 
 - **Joining.** A peer becomes ready when it has reached what two ready members (one, if only one is linked) had when it compared with
   them, in a comparison that began after each had said that it is ready. Equality with an unready peer shows nothing.
+- **Links without a stage yet.** A link that has opened less than `_SETTLE_S` ago may be a ready member's, so no peer becomes
+  ready before it has heard the stages of all such links; links that open again and again hold it up for `_TURN_S` at most.
 - **Founding.** Where no linked member is ready, one of them begins. Peers order themselves by stage, then by key. An established peer
   founds once it has all that the other established peers had; of the others the first in order founds, once no link has opened for
   `_SETTLE_S`, because a ready member may be linked next. The others join from the founder, and offer what they hold once they are ready.
@@ -100,6 +102,8 @@ class Standing:
     """Start of the present time without a ready member that helps."""
     _first_s: float | None = None
     """When a first ready member had been compared; the second may take its turn from then on."""
+    _untold_s: float | None = None
+    """Since when this peer would be ready, and waits for the stages of links that have just opened."""
     _due_s: float | None = None
     _told: Stage | None = None
 
@@ -154,7 +158,7 @@ class Standing:
         """Look at all links, move to the state that follows, and tell our stage if it has risen."""
         self._due_s = None
         self._settle()
-        state = _NEXT[self.state, self._situation()]
+        state = _NEXT[self.state, self._unless_untold(self._situation())]
         if state is not self.state:
             self.state = state
             self.was_ready |= state is State.READY
@@ -182,6 +186,21 @@ class Standing:
             self._stuck_s = None
             return self._compare(ready)
         return self._elect([link for link in links if link.stage is not Stage.READY])
+
+    def _unless_untold(self, situation: Situation) -> Situation:
+        """Wait for the stages of links that have just opened: each may be a ready member's, and its first words on their way."""
+        now_s = self._ctx.now.mono_s
+        if situation is not Situation.COMPARED:
+            return situation
+        opened_s = max(
+            (link.opened_s for link in self._ctx.by_peer.values() if link.stage is None),
+            default=float("-inf"),
+        )
+        if opened_s + _SETTLE_S <= now_s:
+            self._untold_s = None
+            return situation
+        self._untold_s = now_s if self._untold_s is None else self._untold_s
+        return self._at(min(opened_s + _SETTLE_S, self._untold_s + _TURN_S))
 
     def _compare(self, ready: Sequence[Link]) -> Situation:
         """Whether as many ready members as needed have been reached."""
