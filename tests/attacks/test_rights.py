@@ -132,7 +132,7 @@ def test_a_forged_bundle_in_our_store_is_not_loaded() -> None:
 
 def test_a_reader_hears_and_is_not_heard() -> None:
     victim, author = Victim(), Author("reader", wall_ms=START_MS)
-    reader = victim.link("reader", capability=capability("*", may_write=False))
+    reader = victim.link("reader", capability=capability("*", may_write=False)).compares()
     victim.put("k", 1)
     assert len(reader.hears(Push)) == 1
     reader.says(Push((author.wrong([entry("k", 2, at=author.tick())]),)))

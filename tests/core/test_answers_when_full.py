@@ -7,7 +7,7 @@ from gossipsync.core.model.effects import Commit, Send
 from gossipsync.core.model.ids import LinkId
 from gossipsync.core.model.limits import Limits
 from gossipsync.core.wire.framing import FrameReader, frame
-from gossipsync.core.wire.messages import Delta, Push, Want, decode_message, encode_message
+from gossipsync.core.wire.messages import Delta, Digest, Push, Want, decode_message, encode_message
 from gossipsync.runtime.trust import Identity, X509Verifier, credentials_from_cluster_key, keygen
 from gossipsync.stores import MemoryStore
 
@@ -55,6 +55,8 @@ def linked_writer() -> Peer:
     )
     peer.open_bucket("b", NOW)
     peer.handle_link_up(LINK, remote, NOW)
+    digest = Digest(2, peer.digest, b"", NOW.wall_ms)  # nothing is pushed before a first comparison
+    peer.receive_data(LINK, frame(encode_message(digest)), NOW)
     return peer
 
 

@@ -22,7 +22,7 @@ def test_what_comes_during_a_commit_goes_with_the_next() -> None:
 
 def test_a_failed_commit_is_tried_again_and_tells_of_it() -> None:
     stage = Stage()
-    remote = stage.link("other")
+    remote = stage.link("other").compares()
     stage.disk.is_failing = True
     stage.put("k", 1)
     stage.wait(3.5)

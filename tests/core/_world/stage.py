@@ -20,7 +20,7 @@ from gossipsync.core.model.events import Event
 from gossipsync.core.model.ids import Epoch, LinkId, PeerId, new_epoch
 from gossipsync.core.model.reasons import Reason
 from gossipsync.core.wire.framing import FrameReader, frame
-from gossipsync.core.wire.messages import Message, decode_message, encode_message
+from gossipsync.core.wire.messages import Digest, Message, decode_message, encode_message
 from tests.core._world.authority import EVERYTHING, NETWORK, TOKEN_KEY, Authority, identity
 from tests.core._world.disk import Disk
 from tests.core._world.world import START_MS
@@ -62,6 +62,10 @@ class Remote:
         """What has come since the last call, of one kind."""
         heard, self.heard = self.heard, []
         return [message for message in heard if kind is None or isinstance(message, kind)]
+
+    def compares(self) -> Remote:
+        """It opens an exchange with the same lines as the peer's: until a first comparison the peer pushes nothing."""
+        return self.says(Digest(1 << 20, self._stage.peer.digest, b"", self._stage.wall_ms))
 
     def leaves(self) -> None:
         """This end closes the link."""
