@@ -10,6 +10,7 @@ invariant needs it:
 - no false ready: a peer that becomes ready holds what two ready members (one, if only one is linked) held when it asked;
 - no permanent joining: once faults have stopped, every linked peer becomes ready, and all hold the same facts;
 - nothing lost: every peer holds each durable fact in the end;
+- no founding beside a ready member: a peer that founds a mesh is linked with no ready member whose word is on its way;
 - seniority: an empty newcomer never founds a mesh while it is linked to an established peer;
 - an established peer that founds a mesh holds what other established peers, linked to it, held.
 
@@ -31,9 +32,10 @@ RULES = {
     "turns": "the next peer in order founds the mesh if those before it do not",
     "union": "an established peer compares with all other established ones before it founds",
     "seniority": "established peers found before holders of data, these before empty peers",
+    "untold": "a linked peer that has not told its stage yet may be ready",
     "stale": "ready members that bring nothing for long are disregarded",
 }
-SETTLE, TURN, STALE = 5, 100, 300
+SETTLE, UNTOLD, TURN, STALE = 5, 20, 100, 300
 PLAY, REST = 300, 2500
 Facts = frozenset[int]
 
@@ -111,13 +113,15 @@ class Peer:
         if self.state == "ready":
             return
         self.state = "joining"
+        untold = [link.opened for link in self.links.values() if link.stage is None]
+        may_be_ready = "untold" in rules and now - max(untold, default=-UNTOLD) < UNTOLD
         ready = [link for link in links if link.stage is Stage.READY or "evidence" not in rules]
         if "stale" in rules and ready and now - max(link.gave for link in ready) > STALE:
             ready = []
         if ready:
             self.stuck = None
             done = sum(map(self.has_reached, ready))
-            needed = min(2 if "second" in rules else 1, len(ready))
+            needed = min(2 if "second" in rules else 1, len(ready) + may_be_ready)
             is_late = now - max(link.gave for link in ready) > TURN
             if done >= needed or (done and is_late):
                 self.become_ready()
@@ -137,6 +141,7 @@ class Peer:
         opened = max((link.opened for link in links), default=0)
         is_calm = self.is_founded or self.is_established or now - opened >= SETTLE
         is_late = "turns" in rules and now - max(self.stuck, gave) > TURN * (1 + place)
+        is_calm = is_calm and not may_be_ready
         if "founder" in rules and ((is_first and is_calm and self.is_settled) or is_late):
             self.become_ready()
 
@@ -250,6 +255,11 @@ class World:
         has = sum(link.truth <= peer.held for link in ready)
         if has < min(2, len(ready)) - (len(honest) < len(links)):
             self.bad.append(f"false ready: {peer.key} at {self.now}")
+        silent = [self.peers[link.other] for link in peer.links.values() if link.stage is None]
+        if not links or ready:
+            silent = []
+        if any(other.claim is None and other.stage is Stage.READY for other in silent):
+            self.bad.append(f"founded beside: {peer.key} at {self.now}")
         if not ready and peer.stage is Stage.EMPTY and seniors:
             self.bad.append(f"seniority: {peer.key} at {self.now}")
         is_short = not all(link.truth <= peer.held for link in seniors)

@@ -8,7 +8,11 @@ import pytest
 
 from gossipsync.core.model.events import StateChanged
 from gossipsync.core.model.limits import Limits
-from tests.core._world import Node, World
+from gossipsync.core.model.stage import Stage as Told
+from gossipsync.core.wire.messages import Digest, Equal
+from gossipsync.core.wire.readiness import Readiness
+from gossipsync.core.wire.reconciling import Findings, Heads, Parts, Survey
+from tests.core._world import START_MS, Node, Remote, Stage, World
 
 TRIMMED_SOON = Limits(trim_after_s=0.2, log_waste_bytes=1)
 SMALL_DELTAS = Limits(delta_bytes=2_000, delta_first_bytes=2_000)
@@ -105,3 +109,78 @@ def test_seeds_that_become_known_later_are_dialled_at_once() -> None:
     joiner.up.handle_seeds((world.nodes[0].address,), joiner.now)
     world.touched(joiner)
     assert world.run_until(is_ready(joiner), 0.2)
+
+
+def founded_alone(name: str = "lone") -> Stage:
+    """A peer with data that has never met a member."""
+    stage = Stage(name)
+    stage.wait(2)
+    stage.put("own", 1)
+    return stage
+
+
+def test_no_peer_founds_beside_a_link_that_has_not_told_its_stage() -> None:
+    """Both links are up; the ready member's first message takes longer (started seeds 84 and 95 of the swarm)."""
+    stage = founded_alone()
+    ready, newcomer = stage.link("ready"), stage.link("newcomer")
+    newcomer.says(Readiness(Told.EMPTY))
+    assert stage.peer.state == "joining"
+    ready.says(Readiness(Told.READY))
+    stage.wait(5)
+    assert stage.peer.state == "joining", "the ready member is compared first"
+
+
+def test_a_silent_link_does_not_keep_a_peer_from_founding() -> None:
+    stage = founded_alone()
+    stage.link("silent")
+    stage.link("newcomer").says(Readiness(Told.EMPTY))
+    stage.wait(3)
+    assert stage.peer.state == "ready"
+
+
+def test_links_that_come_anew_and_stay_silent_do_not_keep_a_peer_from_founding() -> None:
+    stage = founded_alone()
+    stage.link("newcomer").says(Readiness(Told.EMPTY))
+    stage.link("silent")
+    for _ in range(40):
+        stage.wait(1)
+        stage.link("silent")
+    assert stage.peer.state == "ready"
+
+
+def test_a_second_member_that_has_not_told_its_stage_may_be_a_witness() -> None:
+    """Started seed 99 of the swarm: one faulty member said that nothing was lacking, and the other link was 1 ms old."""
+    stage = Stage("joiner", seeds=("first:1",))
+    first, second = stage.link("first", is_dialer=False), stage.link("second", is_dialer=False)
+    first.says(Readiness(Told.READY))
+    agree(stage, first)
+    assert stage.peer.state == "joining"
+    second.says(Readiness(Told.READY))
+    assert stage.peer.state == "joining"
+    agree(stage, second)
+    assert stage.peer.state == "ready"
+
+
+def test_a_second_link_that_stays_silent_is_not_waited_for_long() -> None:
+    stage = Stage("joiner", seeds=("first:1",))
+    first = stage.link("first", is_dialer=False)
+    stage.link("silent", is_dialer=False)
+    first.says(Readiness(Told.READY))
+    agree(stage, first)
+    assert stage.peer.state == "joining"
+    stage.wait(3)
+    assert stage.peer.state == "ready"
+
+
+def agree(stage: Stage, remote: Remote) -> None:
+    """Answer whatever the peer has asked since the link opened, and asks now: nothing is lacking."""
+    for number in list(stage.peer._ctx.by_peer[remote.peer].exchanges):
+        remote.says(Equal(number, START_MS))
+    while heard := remote.hears():
+        for message in heard:
+            if isinstance(message, Digest):
+                remote.says(Equal(message.exchange, START_MS))
+            elif isinstance(message, Heads):
+                remote.says(Parts(message.run, False, ()))
+            elif isinstance(message, Survey):
+                remote.says(Findings(message.run, START_MS, True, (), ()))

@@ -13,14 +13,15 @@ MODEL = runpy.run_path(str(ROOT / "sims" / "readiness_model.py"))
 violations: Callable[..., list[str]] = MODEL["violations"]
 
 BREAKS = {
-    "evidence": (0, "false ready"),
-    "request": (5, "false ready"),
+    "evidence": (5, "false ready"),
+    "request": (3, "false ready"),
     "second": (0, "false ready"),
     "founder": (0, "permanent joining"),
-    "turns": (81, "permanent joining"),
+    "turns": (40, "permanent joining"),
     "union": (5, "founded short"),
-    "seniority": (25, "seniority"),
-    "stale": (45, "permanent joining"),
+    "seniority": (55, "seniority"),
+    "untold": (0, "founded beside"),
+    "stale": (76, "permanent joining"),
 }
 """For each rule a seed that breaks an invariant without it, and that invariant."""
 
