@@ -11,8 +11,6 @@ is evidence for a peer that joins.
 - **Founding.** Where no linked member is ready, one of them begins. Peers order themselves by stage, then by key. An established peer
   founds once it has all that the other established peers had; of the others the first in order founds, once no link has opened for
   `_SETTLE_S`, because a ready member may be linked next. The others join from the founder, and offer what they hold once they are ready.
-- **Untold.** A link over which no stage was told yet may lead to a ready member: for `_UNTOLD_S` from its start no peer founds beside it, and
-  it counts as a second ready member.
 - **Alone.** A peer that has never met a member founds a mesh of its own: whichever empty peer comes next joins from it at once.
 - **Faulty members.** A second witness that brings nothing is waited for `_TURN_S`, ready members of which none brings anything
   `_STALE_S`, and a founder one `_TURN_S` for each peer that comes first. So no peer is joining at rest, whatever some members do.
@@ -39,8 +37,6 @@ _WITNESSES: Final = 2
 """Ready members whose state a joiner must have reached, where there are as many."""
 _SETTLE_S: Final = 0.5
 """Shortest time from a start, or from the last new link, to a founding: a ready member may be linked meanwhile."""
-_UNTOLD_S: Final = 2.0
-"""Patience with a link over which no stage was told yet: the member may be ready."""
 _TURN_S: Final = 10.0
 """Patience with a second witness that brings nothing, and with each peer that founds first."""
 _STALE_S: Final = 30.0
@@ -214,11 +210,9 @@ class Standing:
             self._first_s = None
             self._wait(_newest(ready) + _STALE_S)
             return Situation.LACKING
-        self._first_s = now_s if self._first_s is None else self._first_s
-        if reached >= _WITNESSES:
+        if reached >= min(_WITNESSES, len(ready)):
             return Situation.COMPARED
-        if reached >= len(ready):
-            return self._at(min(self._untold_s(), self._first_s + _TURN_S))
+        self._first_s = now_s if self._first_s is None else self._first_s
         latest_s = min(max(self._first_s, _newest(ready)) + _TURN_S, self._first_s + _STALE_S)
         return self._at(latest_s)
 
@@ -234,16 +228,10 @@ class Standing:
         calm_s = now_s
         if not (self.is_established or self._is_founded):
             calm_s = max((link.opened_s for link in links), default=now_s) + _SETTLE_S
-        calm_s = max(calm_s, min(self._untold_s(), self._stuck_s + _STALE_S))
         if is_first and self._is_settled and self._at(calm_s) is Situation.COMPARED:
             return Situation.COMPARED
         since_s = max(self._stuck_s, min(_newest(links), self._stuck_s + _STALE_S))
         return self._at(since_s + _TURN_S * (1 + len(before)))
-
-    def _untold_s(self) -> float:
-        """Until when a link over which no stage was told yet may turn out to lead to a ready member."""
-        opened = [link.opened_s for link in self._ctx.by_peer.values() if link.stage is None]
-        return max(opened, default=float("-inf")) + _UNTOLD_S
 
     def _at(self, moment_s: float) -> Situation:
         """COMPARED from a moment on."""
