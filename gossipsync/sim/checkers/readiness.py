@@ -3,11 +3,13 @@
 A peer can ask a member no earlier than their link is up and the member is ready, so the member's vector is noted at that moment. A
 peer that becomes ready must know the newest write to each key of at least one of the members that it could ask, if there are
 any: a write counts as known where its key knows a newer one. A peer with no ready member begins the mesh, and is not judged; nor
-is one that may not have heard yet that a member linked before has become ready, or one that two ready rogues may have deceived.
+is one that may not have heard yet that a member linked before has become ready, or one that two ready rogues may have deceived. Where
+two lives of one key are linked, no more than presence is told over one of both links, so neither counts as one to ask.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Final
 
 from attrs import frozen
@@ -99,7 +101,13 @@ class Readiness(Checker):
         # A link may have come up at the very moment.
         self._note(driver, heard_s=0.0, is_late=True)
         noted = self._noted.pop((driver.number, driver.run), {})
-        asked = [noted[link] for link in driver.neighbours if link in noted]
+        drivers, neighbours = self.simulation.drivers, driver.neighbours
+        keys = Counter(drivers[number].identity.peer for number in neighbours.values())
+        asked = [
+            noted[link]
+            for link, number in neighbours.items()
+            if link in noted and keys[drivers[number].identity.peer] == 1
+        ]
         lacking: list[tuple[_Noted, Entry]] = []
         for one in asked:
             member = self.simulation.drivers[one.member]
