@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from time import process_time
 
 from _bench._figures import Figure, Scale
-from _bench._pair import Wire, core_peer, now
+from _bench._pair import Wire, core_peer, now, payloads
 from gossipsync.core import Peer
+from gossipsync.core.wire.messages import decode_message
+from gossipsync.core.wire.readiness import Readiness
 from gossipsync.runtime.trust import keygen
 
 __all__ = ["reconciling"]
@@ -91,9 +93,14 @@ def _write(wire: Wire, numbers: range, version: bytes) -> None:
 
 
 def _lose(wire: Wire) -> None:
-    """What was pushed never comes."""
+    """Pushed bundles never come; the word that the writer is ready does, or its state would not be taken over."""
     while wire.collect(0):
-        wire.take(0)
+        told = [data for data in wire.take(0) if _is_readiness(data)]
+        wire.deliver(1, told)
+
+
+def _is_readiness(data: bytes) -> bool:
+    return all(isinstance(decode_message(payload), Readiness) for payload in payloads([data]))
 
 
 def _trim(wire: Wire, peer: Peer) -> None:
