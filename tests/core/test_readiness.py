@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -86,6 +87,51 @@ def test_peers_that_restart_soon_after_they_met_become_ready(
         world.start(node)
     assert world.run_until(are_settled(world.nodes), 20.0)
     assert all(len(node.pairs()) == peers + 1 for node in world.nodes)
+
+
+def test_no_peer_founds_while_a_linked_one_is_too_busy_to_speak() -> None:
+    """The only ready member answers late; its joiners are linked with each other sooner."""
+    world = World(1, gossip_interval_s=0.1)
+    keeper = world.nodes[0]
+    for number in range(50):
+        keeper.put(f"k{number}", number)
+    world.run(1)
+    send, busy_until_s = world._send, world.time_s + 3.0
+
+    def late(end: Any, data: bytes) -> None:
+        wait_s = busy_until_s - world.time_s if end.node is keeper else 0.0
+        world.at(max(0.0, wait_s), lambda: send(end, data))
+
+    world._send = late  # type: ignore[method-assign]
+    joiners = [world.add() for _ in range(4)]
+    for node in joiners:
+        world.start(node)
+    assert keys_when_ready(world, joiners, 20.0) == {node.name: 50 for node in joiners}
+
+
+def test_a_joiner_that_stood_still_reads_before_it_founds() -> None:
+    world = World(1, gossip_interval_s=0.1)
+    keeper = world.nodes[0]
+    for number in range(50):
+        keeper.put(f"k{number}", number)
+    world.run(1)
+    world.crash(keeper)
+    joiners = [world.add() for _ in range(3)]
+    for node in joiners:
+        world.start(node)
+    world.run(0.3)
+    for node in joiners:
+        world.pause(node)
+    world.run(0.1)
+    world.start(keeper)
+    world.run(3)
+    for node in joiners:
+        world.resume(node)
+    world.run(0.3)
+    held = {node.name: len(node.pairs()) for node in joiners if node.up.state == "ready"}
+    assert set(held.values()) <= {50}
+    assert world.run_until(are_settled(world.nodes), 20.0)
+    assert all(len(node.pairs()) == 50 for node in world.nodes)
 
 
 def test_a_join_takes_no_gossip_interval() -> None:

@@ -178,7 +178,7 @@ class Parts:
             ctx, self.standing, self.introductions, self.hearsay, self.exchanges, self.verdicts
         )
         self.handover = HandOver(ctx, self.commits, self.rounds, self.exchanges)
-        self.standing.has_tried_seeds = self.rounds.has_tried_seeds
+        self.standing.has_tried_all = self.rounds.has_tried_all
         self.looks = Looks(ctx, self.rounds, ctx.config.network, ctx.verifier, ctx.rights_of)
         self.probing = Probing(ctx, self.verdicts, self.health, self.rounds.call)
         self.links = Links(

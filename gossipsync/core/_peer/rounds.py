@@ -254,12 +254,17 @@ class Rounds:
             if chosen < len(self.seeds):
                 self._dial_seed(self.seeds[chosen], is_wanted=False)
 
-    def has_tried_seeds(self) -> bool:
-        """Whether every seed has been dialled, with an outcome, and nothing is being dialled."""
-        dialler = self._ctx.dialler
+    def has_tried_all(self) -> bool:
+        """Whether every seed was dialled with an outcome, in a full mesh every member without a link too, and no dial is under way."""
+        ctx = self._ctx
+        if ctx.dialler.dialling or (ctx.config.seeds and not self.seeds):
+            return False
         others = set(self.seeds).difference(self._introductions.addresses)
-        is_known = bool(self.seeds or not self._ctx.config.seeds)
-        return is_known and not dialler.dialling and all(map(dialler.was_tried, others))
+        if not ctx.is_sparse:
+            for peer in self._unlinked(ctx.members.present):
+                presence = ctx.members.presence_of(peer)
+                others.update(() if presence is None else presence.addresses[:1])
+        return all(map(ctx.dialler.was_tried, others))
 
     def _chosen(self, missing: int) -> list[PeerId]:
         """As many members without a link as the view misses, at random; with zones most in our own, and always some in others."""

@@ -10,7 +10,8 @@ is evidence for a peer that joins.
   ready before it has heard the stages of all such links; links that open again and again hold it up for `_TURN_S` at most.
 - **Founding.** Where no linked member is ready, one of them begins. Peers order themselves by stage, then by key. An established peer
   founds once it has all that the other established peers had; of the others the first in order founds, once no link has opened for
-  `_SETTLE_S`, because a ready member may be linked next. The others join from the founder, and offer what they hold once they are ready.
+  `_SETTLE_S` and every member that is known was dialled, because one of them may be ready. Neither founds while a link is open whose
+  peer has not told its stage: a busy member takes its time. The others join from the founder, and offer what they hold once they are ready.
 - **Alone.** A peer that has never met a member founds a mesh of its own: whichever empty peer comes next joins from it at once.
 - **Faulty members.** A second witness that brings nothing is waited for `_TURN_S`, ready members of which none brings anything
   `_STALE_S`, and a founder one `_TURN_S` for each peer that comes first. So no peer is joining at rest, whatever some members do.
@@ -91,12 +92,12 @@ class Standing:
     """Whether this peer was ever ready with the state that it has. A peer that was not is a joiner."""
     witnesses: set[PeerId] = field(factory=set)
     """Members that remember no ended epochs that this peer does not, as far as they were asked at their present stage."""
-    has_tried_seeds: Callable[[], bool] = bool
-    """Whether every seed has been dialled, with an outcome."""
+    has_tried_all: Callable[[], bool] = bool
+    """Whether every seed and member that is not linked has been dialled, with an outcome."""
     was_loaded: bool = False
     """Whether the store held any data at the start."""
-    _is_founded: bool = False
-    """Whether this peer has founded a mesh of its own, alone."""
+    _founded_s: float | None = None
+    """When this peer founded a mesh of its own, alone."""
     _is_settled: bool = False
     _stuck_s: float | None = None
     """Start of the present time without a ready member that helps."""
@@ -105,6 +106,8 @@ class Standing:
     _untold_s: float | None = None
     """Since when this peer would be ready, and waits for the stages of links that have just opened."""
     _due_s: float | None = None
+    _woken_s: float = float("-inf")
+    """When this peer last noticed that it had stood still: what came meanwhile is still to be read."""
     _told: Stage | None = None
 
     @property
@@ -119,7 +122,7 @@ class Standing:
             return Stage.READY
         if self.is_established:
             return Stage.ESTABLISHED
-        return Stage.HOLDING if self._is_founded or self._holds_data() else Stage.EMPTY
+        return Stage.HOLDING if self._founded_s is not None or self._holds_data() else Stage.EMPTY
 
     def is_synced(self) -> bool:
         """Whether this peer has all that the members it talked to are known to have."""
@@ -138,7 +141,10 @@ class Standing:
 
     def expire(self) -> None:
         """Look again if it is time."""
-        if self._due_s is not None and self._due_s <= self._ctx.now.mono_s:
+        now_s, due_s = self._ctx.now.mono_s, self._due_s
+        if due_s is not None and due_s <= now_s:
+            if now_s - due_s > _SETTLE_S:
+                self._woken_s = now_s
             self.update()
 
     def heard(self, link: Link, stage: Stage) -> None:
@@ -225,13 +231,30 @@ class Standing:
             is_first = all(self._has_reached(link) for link in links if link.stage == self.stage)
         else:
             is_first = not before
-        calm_s = now_s
-        if not (self.is_established or self._is_founded):
-            calm_s = max((link.opened_s for link in links), default=now_s) + _SETTLE_S
-        if is_first and self._is_settled and self._at(calm_s) is Situation.COMPARED:
+        if is_first and self._is_calm():
             return Situation.COMPARED
         since_s = max(self._stuck_s, min(_newest(links), self._stuck_s + _STALE_S))
         return self._at(since_s + _TURN_S * (1 + len(before)))
+
+    def _is_calm(self) -> bool:
+        """Whether no ready member can be expected any more."""
+        if self._is_mesh():
+            return True
+        links = self._ctx.by_peer.values()
+        if not self._is_settled or any(link.stage is None for link in links):
+            return False
+        calm_s = self._woken_s + _SETTLE_S
+        if not self.is_established:
+            calm_s = max(calm_s, *(link.opened_s + _SETTLE_S for link in links))
+            if not self.has_tried_all():
+                return False
+        return self._at(calm_s) is Situation.COMPARED
+
+    def _is_mesh(self) -> bool:
+        """Whether this peer has been the whole mesh: without seeds from its start, with seeds after long."""
+        if self._founded_s is None or self.is_established:
+            return False
+        return not self._ctx.config.seeds or self._ctx.now.mono_s >= self._founded_s + _TURN_S
 
     def _at(self, moment_s: float) -> Situation:
         """COMPARED from a moment on."""
@@ -263,14 +286,15 @@ class Standing:
         if not ctx.config.seeds and not self._has_met():
             self._is_settled = True
         else:
-            is_tried = age_s >= _SETTLE_S and self.has_tried_seeds()
+            is_tried = age_s >= _SETTLE_S and self.has_tried_all()
             self._is_settled = is_tried or age_s >= _TURN_S
         if not self._is_settled:
             self._wait(ctx.started_s + (_SETTLE_S if age_s < _SETTLE_S else _TURN_S))
 
     def _found_alone(self) -> None:
         """A peer that is alone and has never met a member is the mesh."""
-        self._is_founded |= self._is_settled and not self._has_met() and self._ctx.directory is None
+        if self._founded_s is None and self._is_settled and self._ctx.directory is None:
+            self._founded_s = None if self._has_met() else self._ctx.now.mono_s
 
     def _has_met(self) -> bool:
         members = self._ctx.members
