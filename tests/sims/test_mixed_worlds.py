@@ -17,6 +17,7 @@ ONCE_FAILED: dict[int, str] = {
     660046: "a peer became ready before a ready member's first words over a new link had come",
     660066: "the same, by founding",
     660120: "two lives of one key were linked: the checker held that both could be asked",
+    660389: "a member became ready behind a cut: the checker held that its peer knew",
     660191: "the same, at the moment when the link opened",
 }
 

@@ -116,7 +116,7 @@ class Readiness(Checker):
             entry = self._unknown(one, peer, member.peer)
             if entry is None:
                 return
-            if one.known_s <= self.simulation.world.now_s:
+            if self._has_heard(one):
                 lacking.append((one, entry))
         if lacking and self._liars(driver) < _WITNESSES:
             one, entry = lacking[0]
@@ -125,6 +125,13 @@ class Readiness(Checker):
                 f"had at {one.since_s:.3f} s, when it could first be asked",
                 driver,
             )
+
+    def _has_heard(self, one: _Noted) -> bool:
+        """Whether the peer knows that a member is ready: by its first words, or by later ones that met no cut."""
+        now_s = self.simulation.world.now_s
+        is_by_first_words = one.known_s == one.since_s
+        whole_s = self.simulation.network.whole_s
+        return one.known_s <= now_s and (is_by_first_words or whole_s >= now_s - one.since_s)
 
     def _unknown(self, one: _Noted, peer: Peer, member: Peer) -> Entry | None:
         """A write that the member had, and has still, and of which the peer knows nothing that new."""
