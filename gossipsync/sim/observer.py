@@ -12,10 +12,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 
-from gossipsync.core import Peer
+from gossipsync.core import Peer, Replica
 from gossipsync.core.model.bundle import FROZEN
 from gossipsync.core.model.events import Event, Forked
 from gossipsync.core.model.ids import PeerId, peer_of
+from gossipsync.core.replication import views
 from gossipsync.core.replication.cells import EXPIRES, ORIGIN, SIZE, SLOT, STAMP, Cell, cells_in
 from gossipsync.core.replication.lines import LineKey, whole_sum
 from gossipsync.sim.clocks import after_all
@@ -142,13 +143,13 @@ class Observer:
         """
         if self._states_s == (second := self._world.now_s // 1):
             return True
-        # A second that is over by every clock, so that no session ends early because it was looked at.
-        wall_ms = min(driver.now().wall_ms for driver in self._drivers.values()) // 1000 * 1000
+        # After what any clock has shown, for what has ended by one clock is gone there; without a sweep, which would end sessions early.
+        wall_ms = after_all(driver.newest_ms for driver in self._drivers.values())
         states = {
             tuple(
-                (name, replica.totals(wall_ms).fingerprint)
+                (name, shown)
                 for name, replica in sorted(driver.peer.replicas.items())
-                if next(iter(replica.keys(wall_ms)), None) is not None
+                if (shown := _shown(replica, wall_ms))
             )
             for driver in self._drivers.values()
             if driver.peer is not None
@@ -183,3 +184,15 @@ def _frozen_in(driver: Driver, wall_ms: int, *, with_entries: bool) -> Iterator[
 def _is_shown(cell: Cell, wall_ms: int) -> bool:
     expires = cell[EXPIRES]
     return cell[SIZE] > 0 and (expires is None or expires > wall_ms)
+
+
+def _shown(replica: Replica, wall_ms: int) -> tuple[tuple[str, str, int | None], ...]:
+    """Keys, values and ends of the keys that are visible at a moment; changes nothing."""
+    shown = []
+    for key, value in replica.pairs(wall_ms):
+        group = replica.group(key)
+        last = None if group is None else views.newest(group)
+        parts = sorted(value.items()) if isinstance(value, dict) else value
+        parts = sorted(value) if isinstance(value, frozenset) else parts
+        shown.append((key, repr(parts), None if last is None else last[EXPIRES]))
+    return tuple(sorted(shown))

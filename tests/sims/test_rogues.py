@@ -29,9 +29,13 @@ LEAVES_A_MARK = {
 """What honest peers must have refused at least one of. To withhold, or to send again what all hold, is refused by no name."""
 
 
+SEEDS = {"boast": 4}
+"""The world of a habit, where the usual one gives it no occasion."""
+
+
 def _world(habit: str, monkeypatch: pytest.MonkeyPatch, **changes: object) -> Simulation:
     monkeypatch.setattr("gossipsync.sim.simulation.HABITS", (habit,))
-    simulation = Simulation(Options(seed=2, rogues=0.4, **{**WORLD, **changes}))  # type: ignore[arg-type]
+    simulation = Simulation(Options(seed=SEEDS.get(habit, 2), rogues=0.4, **{**WORLD, **changes}))  # type: ignore[arg-type]
     simulation.start()
     return simulation
 
