@@ -2,12 +2,10 @@
 
 import pytest
 
-from gossipsync.sim import checkers, run
+from gossipsync.sim import run
 from gossipsync.sim.swarm import drawn, started
 
 FIXED = range(80)
-STARTED = (*range(4), *range(6, 11), *range(12, 16), 17, 18)
-"""Seeds of the swarm of starts. Seeds 4, 5, 11 and 16 show peers that join for ever or say ready too early."""
 ONCE_FAILED: dict[int, str] = {
     7: "links were dropped as surplus in the middle of reconciliations, none of which ever ended",
     13: "two peers that knew each other before the start: the dials of then were never answered",
@@ -46,18 +44,42 @@ ONCE_FAILED: dict[int, str] = {
 }
 
 
+STARTED = range(20)
+"""Seeds of the swarm of starts; 15, 20, 24 and 26 of the swarm above showed false readiness, too."""
+STARTS_ONCE_FAILED: dict[int, str] = {
+    4: "a peer was joining for 106 s beside a ready member, because of silent sources",
+    5: "one of six newcomers said ready with a part of the data",
+    11: "a peer said ready before it had what a ready member had when it was asked",
+    16: "the same, with endless sources",
+    19: "the same, one of seven newcomers",
+    31: "two peers that became ready within 4 ms: the checker expected one to know of the other",
+    34: "the same as 5, with endless sources",
+    38: "the same as 5",
+    46: "five peers that met after a life apart were joining for ever: no peer founded the mesh",
+    58: "a peer took the word of one ready member while another had just been linked",
+    59: "the same as 5",
+    64: "a peer founded the mesh when a link to a ready member was replaced by another",
+    74: "two silent sources that call themselves ready deceived a newcomer: the checker blamed it",
+    81: "a look at whether states differ ended a session early",
+    84: "a peer founded the mesh before a ready member's first words over a new link had come",
+    90: "the same",
+    95: "the same",
+    97: "two honest peers were joining for ever among three silent sources",
+    99: "the same as 58",
+    110: "a link that was closed at its other end: the checker expected it to bring something",
+    123: "a delete forgotten while its key's writer was apart: the checker expected the key to stay deleted",
+}
+
+
 @pytest.mark.parametrize("seed", sorted({*FIXED, *ONCE_FAILED}))
-def test_world(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Seeds 15, 20, 24 and 26 show peers that say ready too early.
-    chosen = tuple(each for each in checkers.CHECKERS if each is not checkers.Readiness)
-    monkeypatch.setattr(checkers, "CHECKERS", chosen)
+def test_world(seed: int) -> None:
     options = drawn(seed)
     result = run(options)
     assert not result.violations, (options.command(), result.violations[0])
     assert result.converged, options.command()
 
 
-@pytest.mark.parametrize("seed", STARTED)
+@pytest.mark.parametrize("seed", sorted({*STARTED, *STARTS_ONCE_FAILED}))
 def test_world_of_starts(seed: int) -> None:
     options = started(seed)
     result = run(options)

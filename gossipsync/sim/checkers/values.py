@@ -63,6 +63,9 @@ class Values(Checker):
                 continue  # it had expired here when a touch came late; the value is being fetched
             if shown == expected or _is_tied(entries, shown):
                 continue
+            is_final = replica.rules.deletes is Deletes.FINAL
+            if expected is _ABSENT and not is_final and self._was_apart(entries, shown):
+                continue
             value = None if shown is _ABSENT else shown
             if not was_written_anew(self.simulation, replica.group(key), newest_of(entries), value):
                 self.violate(
@@ -72,6 +75,22 @@ class Values(Checker):
                 return
 
     looked = changed
+
+    def _was_apart(self, entries: list[Entry], shown: object) -> bool:
+        """Whether a put of a peer that lived apart met a delete only after the mesh had forgotten that delete.
+
+        Of peers that were apart for longer than a horizon, deleted data may come back; data under a final delete may not.
+        """
+        options = self.simulation.options
+        met_s = options.first_write_s + options.apart
+        puts = [entry for entry in entries if entry.op == "put" and entry.value == shown]
+        deletes = [entry for entry in entries if entry.op == "delete"]
+        return (
+            options.apart > 0
+            and deletes != []
+            and all(self.may_be_forgotten(entry) for entry in deletes)
+            and any(entry.at_s < met_s for entry in puts)
+        )
 
     def _by_key(self, held: list[Entry]) -> dict[tuple[str, str], list[Entry]]:
         """Remembered while the same are held: one after the other is asked about many peers that hold the same."""
