@@ -10,9 +10,9 @@ import pytest
 from gossipsync.core.model.events import StateChanged
 from gossipsync.core.model.limits import Limits
 from gossipsync.core.model.stage import Stage as Told
-from gossipsync.core.wire.messages import Digest, Equal
+from gossipsync.core.wire.messages import Compare, Digest, Equal
 from gossipsync.core.wire.readiness import Readiness
-from gossipsync.core.wire.reconciling import Findings, Heads, Parts, Survey
+from gossipsync.core.wire.reconciling import Covered, Findings, Heads, Parts, Survey
 from tests.core._world import START_MS, Node, Remote, Stage, World
 
 TRIMMED_SOON = Limits(trim_after_s=0.2, log_waste_bytes=1)
@@ -216,6 +216,20 @@ def test_a_second_link_that_stays_silent_is_not_waited_for_long() -> None:
     assert stage.peer.state == "joining"
     stage.wait(3)
     assert stage.peer.state == "ready"
+
+
+def test_a_line_that_leaves_the_digest_during_a_comparison_is_not_missed() -> None:
+    """A member told what it remembers, then a line of an ended epoch left its digest (seed 20 of the swarm)."""
+    stage = Stage("joiner", seeds=("member:1",))
+    member = stage.link("member", is_dialer=False).says(Readiness(Told.READY))
+    member.says(Digest(2, bytes(15) + b"\1", b"", START_MS))
+    for number in list(stage.peer._ctx.by_peer[member.peer].exchanges):
+        member.says(Compare(number, (), False, (), (), ()))
+    asked = [message for message in member.hears() if isinstance(message, Heads)]
+    assert stage.peer.state == "joining"
+    assert asked, "it asks what the member remembers now"
+    member.says(Covered(asked[0].run, (("b", bytes(40), 3),)), Parts(asked[0].run, False, ()))
+    assert stage.peer.state == "joining"
 
 
 def agree(stage: Stage, remote: Remote) -> None:

@@ -101,7 +101,7 @@ class Exchanges:
         forks: Forks,
         stored: Callable[[LineKey], int],
         covered_sum: Callable[[], bytes],
-        compared: Callable[[Link], None],
+        compared: Callable[[Link, bool], None],
         trimmed: Callable[[Link], None],
     ) -> None:
         self._ctx = ctx
@@ -166,7 +166,7 @@ class Exchanges:
             link.whole = whole_sum(message.sum, message.covered)
             link.goals.clear()
             link.compared()
-            self._compared(link)
+            self._compared(link, True)
             return
         theirs = sum(not (x.is_mine or x.is_late) for x in link.exchanges.values())
         if theirs >= ctx.config.limits.exchanges_per_link or message.exchange in link.exchanges:
@@ -218,7 +218,7 @@ class Exchanges:
         link.whole = whole
         link.goals.clear()
         link.compared()
-        self._compared(link)
+        self._compared(link, True)
 
     def on_compare(self, link: Link, message: Compare) -> None:
         """One step: note where the other is ahead, answer where we are, and descend where sums differ."""
@@ -257,7 +257,7 @@ class Exchanges:
             # What did not fit one step is compared in a later exchange: until then we cannot know what we lack.
             if not exchange.is_cut:
                 link.compared(is_stale=exchange.is_stale)
-                self._compared(link)
+                self._compared(link, False)
             if exchange.is_stale:
                 self.start(link)
 

@@ -212,8 +212,8 @@ class Parts:
     def _forgotten(self, bucket: str, origin: Origin, cells: Iterable[tuple[str, Cell]]) -> None:
         self.early.forgotten(bucket, origin, cells)
 
-    def _compared(self, link: Link) -> None:
-        self.upkeep.compared(link)
+    def _compared(self, link: Link, is_equal: bool) -> None:
+        self.upkeep.compared(link, is_equal=is_equal)
 
     def _closing(self) -> None:
         self.writing.open_epoch()

@@ -15,7 +15,7 @@ from gossipsync.core._peer.context import Context, Link
 from gossipsync.core._peer.disputes import Disputes
 from gossipsync.core._peer.reconciling import Reconciler
 from gossipsync.core._peer.runs import Need
-from gossipsync.core._peer.standing import Standing
+from gossipsync.core._peer.standing import Standing, State
 from gossipsync.core.model.hlc import hlc_ms
 from gossipsync.core.model.ids import LinkId, epoch_of
 from gossipsync.core.replication.keeping import Keeper
@@ -252,14 +252,20 @@ class Upkeep:
         if not self._ctx.by_peer:
             self._disputes.lost_touch()
 
-    def compared(self, link: Link) -> None:
-        """An exchange has shown all that a member has; whoever was away for long takes over its state first."""
+    def compared(self, link: Link, *, is_equal: bool) -> None:
+        """An exchange has shown all that a member has; a peer that was away for long takes over its state first.
+
+        Where lines were compared one by one, a line of an ended epoch may have left the member's digest since the member told
+        which of these it remembers: a peer that joins asks again.
+        """
         if self._disputes.is_back:
             self._disputes.lost_touch()
             self._reconciler.need(link)
             return
         self._disputes.touched()
-        if link.covered == self._keeper.covered_sum() and not self._disputes.joined_with:
+        is_known = is_equal or self._standing.state is not State.JOINING
+        is_same = is_known and link.covered == self._keeper.covered_sum()
+        if is_same and not self._disputes.joined_with:
             self._standing.witnesses.add(link.peer)
         elif link.probed != link.covered:
             link.probed = link.covered
