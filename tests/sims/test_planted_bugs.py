@@ -12,7 +12,7 @@ from gossipsync.core._peer.exchange import Exchanges
 from gossipsync.core._peer.forks import Forks
 from gossipsync.core._peer.lives import Lives
 from gossipsync.core._peer.reconciling import Reconciler
-from gossipsync.core._peer.standing import Standing
+from gossipsync.core._peer.standing import Standing, State
 from gossipsync.core.model.entry import Op
 from gossipsync.core.model.events import StateChanged
 from gossipsync.core.model.hlc import HybridClock
@@ -207,8 +207,8 @@ def ready_at_first_sight(patch: pytest.MonkeyPatch) -> None:
 
     def update(self: Standing) -> None:
         sound(self)
-        if self.state == "joining":
-            self.state, self.was_ready, self.is_established = "ready", True, True
+        if self.state is State.JOINING:
+            self.state, self.was_ready, self.is_established = State.READY, True, True
             self._ctx.emit(StateChanged("ready"))
 
     patch.setattr(Standing, "update", update)
@@ -220,15 +220,22 @@ def no_peer_begins(patch: pytest.MonkeyPatch) -> None:
 
     def update(self: Standing) -> None:
         sound(self)
-        if self.state == "ready":
-            self.state = "joining"
+        if self.state is State.READY:
+            self.state = State.JOINING
 
     patch.setattr(Standing, "update", update)
 
 
-def no_run_ends(patch: pytest.MonkeyPatch) -> None:
-    """A joining peer takes over a member's state again and again."""
-    patch.setattr(Reconciler, "_complete", lambda self, link, run: self._give_up("reconcile-late"))
+def the_first_joins_for_ever(patch: pytest.MonkeyPatch) -> None:
+    """The peer with the smallest key among those linked never becomes ready."""
+    sound = Standing.update
+
+    def update(self: Standing) -> None:
+        sound(self)
+        if self.state is State.READY and all(self._ctx.peer_id < one for one in self._ctx.by_peer):
+            self.state = State.JOINING
+
+    patch.setattr(Standing, "update", update)
 
 
 def older_copies_go_unnoticed(patch: pytest.MonkeyPatch) -> None:
@@ -246,19 +253,23 @@ def older_copies_go_unnoticed(patch: pytest.MonkeyPatch) -> None:
 
 def older_copies_are_not_read(patch: pytest.MonkeyPatch) -> None:
     """A peer starts empty where its store is an older copy."""
-    sound = SimulatedStore.load_logs
+    sound, sound_pieces = SimulatedStore.load_logs, SimulatedStore.load_pieces
 
     def load_logs(self: SimulatedStore) -> Any:
         return {} if self._copied else sound(self)
 
+    def load_pieces(self: SimulatedStore) -> Any:
+        return iter(()) if self._copied else sound_pieces(self)
+
     patch.setattr(SimulatedStore, "load_logs", load_logs)
+    patch.setattr(SimulatedStore, "load_pieces", load_pieces)
     patch.setattr(SimulatedStore, "keep_copy", _keep_whole_copy)
 
 
 def _keep_whole_copy(self: SimulatedStore) -> None:
     """A copy that shares no log with the store, so that only a restored store shares any with its copy."""
     twin = self.twin()
-    self._copy = (twin._logs, twin._heads)
+    self._copy = (twin._logs, twin._heads, twin.doubt)
 
 
 WRITES = {"peers": 6, "updates": 60, "writers": 3, "workload": "poisson", "rate": 10.0}
@@ -301,7 +312,7 @@ PLANTED: list[tuple[type[checkers.Checker], Plant, dict[str, Any]]] = [
         {**WRITES, "interval": 0.2, "peers": 4, "quiet": 6.0},
     ),
     (checkers.Liveness, no_peer_begins, {**COLD, "apart": 4.0, "quiet": 10.0}),
-    (checkers.Liveness, no_run_ends, {**COLD, "joiners": (2, 8.0), "quiet": 10.0}),
+    (checkers.Liveness, the_first_joins_for_ever, {**COLD, "until": 90.0}),
     (
         checkers.Readiness,
         ready_at_first_sight,
@@ -310,7 +321,7 @@ PLANTED: list[tuple[type[checkers.Checker], Plant, dict[str, Any]]] = [
     (
         checkers.Durability,
         older_copies_are_not_read,
-        {**COLD, "apart": 19.0, "rollbacks": 20.0, "quiet": 20.0},
+        {**COLD, "apart": 19.0, "crashes": 20.0, "restores": 1.0, "quiet": 20.0},
     ),
     (checkers.Acks, older_copies_go_unnoticed, {**COLD, "rollbacks": 60.0, "quiet": 20.0}),
 ]
