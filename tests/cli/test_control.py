@@ -155,6 +155,7 @@ async def test_an_unknown_operation(path: Path) -> None:
         assert "fly" in answer.message
 
 
+@pytest.mark.plants_bugs
 async def test_a_bug_in_an_operation_reaches_the_caller_and_nobody_else(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

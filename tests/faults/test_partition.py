@@ -52,8 +52,10 @@ def write(peer: PeerProcess, key: str, ack: str) -> None:
     peer.ok("put", "bucket", f"{key} {peer.name}", "1", "--ack", ack, "--timeout", "15")
 
 
-def check_healed(peers: list[PeerProcess], keys: set[str]) -> None:
-    """All are one mesh again within bounds, and nothing that anybody wrote is missing."""
+def check_healed(
+    peers: list[PeerProcess], keys: set[str], warnings: frozenset[str] = frozenset()
+) -> None:
+    """All are one mesh again within bounds, no write is missing, and no other warnings are shown."""
     began = time.monotonic()
     for peer in peers:
         peer.ok("wait", "--members", str(len(peers)), "--synced", "--timeout", str(HEALED_S))
@@ -67,7 +69,7 @@ def check_healed(peers: list[PeerProcess], keys: set[str]) -> None:
     assert len({peer.bucket("bucket")["fingerprint"] for peer in peers}) == 1
     for peer in peers:
         status = peer.json("status")
-        assert status["warnings"] == []
+        assert set(status["warnings"]) <= warnings  # type: ignore[call-overload]
         assert status["state"] == "ready"
         assert status["lag_s"]["p50"] < 2.0  # type: ignore[index]
 
@@ -111,7 +113,9 @@ def test_one_from_the_rest_for_longer_than_the_horizon(make_peer: MakePeer, swit
     assert rest[0].run("status", "--check").returncode == 0
     assert time.monotonic() - began > horizon_s
     switch.heal()
-    check_healed(peers, {f"meanwhile {peer.name}" for peer in peers})
+    # On a busy machine two of the rest may have lost sight of each other for as long as this short horizon, too.
+    keys = {f"meanwhile {peer.name}" for peer in peers}
+    check_healed(peers, keys, frozenset({"split-risk"}))
 
 
 def test_one_that_hears_and_is_not_heard(make_peer: MakePeer, switch: Switch) -> None:

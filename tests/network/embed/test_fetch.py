@@ -99,6 +99,7 @@ def test_what_makes_no_sense(pair: tuple[Mesh, Mesh]) -> None:
         flags.fetch(peer="b")
 
 
+@pytest.mark.plants_bugs
 def test_members_that_do_not_answer(pair: tuple[Mesh, Mesh]) -> None:
     a, b = pair
     flags = a.bucket("flags")

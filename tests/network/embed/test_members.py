@@ -218,6 +218,7 @@ def test_a_start_that_fails_lets_go_of_the_store(spawn: Spawn, tmp_path: object)
     b.wait_members(2, timeout=10)
 
 
+@pytest.mark.plants_bugs
 def test_a_bug_that_a_remote_hits_ends_that_link_only(
     pair: Pair, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
