@@ -4,7 +4,8 @@ Independent of gossipsync: no wire, no crypto; a peer holds a set of facts. A fa
 can give it to any other peer. Later it is trimmed, and only an established peer gives it, as part of its state. One tick is
 a tenth of a second. A link is two FIFO queues, so what a peer says about itself holds for everything that it says later.
 
-`Peer.decide` states the rules of `gossipsync/core/_peer/standing.py`. Each rule in RULES can be left out, to show which
+`Peer.decide` states the rules of `gossipsync/core/_peer/standing.py`, except two that the code has in addition: no peer founds while a
+known member or seed is undialled, nor right after it stood still itself. Each rule in RULES can be left out, to show which
 invariant needs it:
 
 - no false ready: a peer that becomes ready holds what two ready members (one, if only one is linked) held when it asked;
