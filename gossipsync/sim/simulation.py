@@ -240,6 +240,10 @@ class Simulation:
             if other.identity is driver.identity and other is not driver and other.is_up
         ]
 
+    def was_copied(self, driver: Driver) -> bool:
+        """Whether another machine has, or had, the same key."""
+        return len(self.machines[driver.identity.peer]) > 1
+
     def newest_ms(self) -> int:
         """The latest that any machine's clock shows, or ever showed; looked at once a moment."""
         now_s = self.world.now_s

@@ -68,6 +68,7 @@ STARTS_ONCE_FAILED: dict[int, str] = {
     99: "the same as 58",
     110: "a link that was closed at its other end: the checker expected it to bring something",
     123: "a delete forgotten while its key's writer was apart: the checker expected the key to stay deleted",
+    1159: "a clone's link to a peer that was linked with the newer one: the checker expected it to bring something",
 }
 
 

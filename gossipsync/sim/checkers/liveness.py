@@ -51,6 +51,7 @@ class Liveness(Checker):
             if (other := simulation.drivers[number]).peer is not None
             and other.peer.state == "ready"
             and not other.is_rogue
+            and not simulation.was_copied(other)
         ]
         is_sound = simulation.network.is_sound and not driver.store.is_failing
         former, self._since_s = (

@@ -3,13 +3,14 @@
 A peer can ask a member no earlier than their link is up and the member is ready, so the member's vector is noted at that moment. A
 peer that becomes ready must know the newest write to each key of at least one of the members that it could ask, if there are
 any: a write counts as known where its key knows a newer one. A peer with no ready member begins the mesh, and is not judged; nor
-is one that may not have heard yet that a member linked before has become ready, or one that two ready rogues may have deceived. Where
-two lives of one key are linked, no more than presence is told over one of both links, so neither counts as one to ask.
+is one that may not have heard yet that a member linked before has become ready, or one that two ready rogues may have deceived. A
+member of which there are copies cannot be blamed either: over the link of an older life only presence is told. Worlds in which frames
+overtake each other or come twice are not judged: a member's word about itself holds for all that it says later only because links
+are streams.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Final
 
 from attrs import frozen
@@ -52,7 +53,9 @@ class Readiness(Checker):
         self._noted: dict[tuple[int, int], dict[LinkId, _Noted]] = {}
         """By a joining peer's number and run."""
         simulation = self.simulation
-        if simulation.roster is None and simulation.options.peers <= _LARGE_WORLD:
+        options = simulation.options
+        are_streams = not (options.reorders or options.duplicates)
+        if simulation.roster is None and are_streams and options.peers <= _LARGE_WORLD:
             simulation.observer.meetings.append(self._linked)
             simulation.observer.witnesses.append(self._said)
 
@@ -101,13 +104,7 @@ class Readiness(Checker):
         # A link may have come up at the very moment.
         self._note(driver, heard_s=0.0, is_late=True)
         noted = self._noted.pop((driver.number, driver.run), {})
-        drivers, neighbours = self.simulation.drivers, driver.neighbours
-        keys = Counter(drivers[number].identity.peer for number in neighbours.values())
-        asked = [
-            noted[link]
-            for link, number in neighbours.items()
-            if link in noted and keys[drivers[number].identity.peer] == 1
-        ]
+        asked = [noted[link] for link in driver.neighbours if link in noted]
         lacking: list[tuple[_Noted, Entry]] = []
         for one in asked:
             member = self.simulation.drivers[one.member]
@@ -116,7 +113,7 @@ class Readiness(Checker):
             entry = self._unknown(one, peer, member.peer)
             if entry is None:
                 return
-            if self._has_heard(one):
+            if self._has_heard(one) and not self.simulation.was_copied(member):
                 lacking.append((one, entry))
         if lacking and self._liars(driver) < _WITNESSES:
             one, entry = lacking[0]
