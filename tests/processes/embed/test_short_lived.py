@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -207,11 +208,18 @@ def test_a_peer_with_a_folder_keeps_its_writes_for_the_next_start(
     again = (
         f"settings['data_dir'] = {str(tmp_path / 'job')!r}\nmesh = gossipsync.open(**settings)\n"
     )
-    done = run(again + "mesh.start(); mesh.wait_members(2, timeout=20)\n", key, keeper.address)
+
+    def tell_the_job() -> None:
+        for change in keeper.bucket("s").watch(timeout=20):
+            keeper.bucket("seen")[change.key] = 1
+            break
+
+    telling = threading.Thread(target=tell_the_job)
+    telling.start()
+    waits = "mesh.start()\nfor change in mesh.bucket('seen').watch(timeout=20): break\n"
+    done = run(again + waits, key, keeper.address)
+    telling.join()
     assert (done.returncode, done.stderr) == (0, "")
-    for change in keeper.bucket("s").watch(timeout=20):
-        assert change.key == "k"
-        break
     assert arrived(keeper)
 
 
